@@ -1,0 +1,73 @@
+//! How the checks ask the world: DNS and SMTP, each thing once a run.
+
+use std::{fmt, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::Evidence;
+
+pub mod dns;
+mod memo;
+pub mod smtp;
+pub mod tls;
+
+/// The time that is left for the whole audit. Whatever waits, waits no longer than this.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Instant,
+    budget: Duration,
+}
+
+impl Deadline {
+    /// `budget` from now.
+    pub fn after(budget: Duration) -> Self {
+        Self { at: Instant::now() + budget, budget }
+    }
+
+    /// Whether there is no time left.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// The earlier of the deadline and `patience` from now.
+    pub(crate) fn within(&self, patience: Duration) -> Instant {
+        self.at.min(Instant::now() + patience)
+    }
+
+    /// `no answer within 60s`, for what the deadline cut short.
+    pub(crate) fn reason(&self) -> String {
+        format!("no answer within {}", humantime::format_duration(self.budget))
+    }
+}
+
+/// How the checks ask the world.
+pub struct Net {
+    /// The one way to DNS.
+    pub dns: dns::Dns,
+    /// The dialogues with the relay.
+    pub relay: smtp::Relay,
+}
+
+/// The world is silent: what was asked, and why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// What was asked, in words: `TXT of example.com`.
+    pub question: String,
+    /// How to ask it without us.
+    pub command: String,
+    /// Why there is no answer, in words: `SERVFAIL`, `timeout`, …
+    pub reason: String,
+}
+
+impl NoAnswer {
+    /// The silence as evidence.
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence { command: self.command.clone(), output: format!("({})", self.reason) }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.question, self.reason)
+    }
+}

@@ -1,0 +1,108 @@
+//! A DNS server on loopback that answers from the one DNS layer: a library that asks by itself sees what we see.
+
+use std::{
+    cell::Cell,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use futures_util::{
+    future::{Either, FutureExt, LocalBoxFuture, select},
+    stream::{FuturesUnordered, StreamExt},
+};
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+};
+
+use super::{Dns, Question};
+
+/// The longest answer over UDP to a client that says nothing else (RFC 1035 section 4.2.1), in octets.
+const UDP_PAYLOAD: usize = 512;
+
+/// The server, on one free port over UDP and TCP.
+pub(crate) struct Bridge<'a> {
+    dns: &'a Dns,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    /// How many questions came that nobody had asked before.
+    novel: Cell<usize>,
+}
+
+impl<'a> Bridge<'a> {
+    pub(crate) async fn open(dns: &'a Dns) -> io::Result<Self> {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let udp = UdpSocket::bind(tcp.local_addr()?).await?;
+        Ok(Self { dns, udp, tcp, novel: Cell::new(0) })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    /// What `client` comes to while it is served, and how many questions only it asked.
+    pub(crate) async fn while_serving<T>(&self, client: impl Future<Output = T>) -> (T, usize) {
+        let (client, serve) = (std::pin::pin!(client), std::pin::pin!(self.serve()));
+        match select(client, serve).await {
+            Either::Left((outcome, _)) => (outcome, self.novel.get()),
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    async fn serve(&self) -> std::convert::Infallible {
+        let mut answering: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut query = vec![0; 4096];
+        loop {
+            tokio::select! {
+                Ok((length, client)) = self.udp.recv_from(&mut query) => {
+                    let query = query.get(..length).unwrap_or_default().to_vec();
+                    answering.push(async move {
+                        if let Some(answer) = self.answer(&query, true).await {
+                            let _ = self.udp.send_to(&answer, client).await;
+                        }
+                    }.boxed_local());
+                }
+                Ok((stream, _)) = self.tcp.accept() => answering.push(async move {
+                    let _ = self.converse(stream).await;
+                }.boxed_local()),
+                Some(()) = answering.next() => {}
+            }
+        }
+    }
+
+    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        loop {
+            let mut query = vec![0; usize::from(stream.read_u16().await?)];
+            stream.read_exact(&mut query).await?;
+            let answer = self.answer(&query, false).await.unwrap_or_default();
+            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+            stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat()).await?;
+        }
+    }
+
+    /// The answer as it came to us, under the query's id. What we could not find out is SERVFAIL.
+    async fn answer(&self, query: &[u8], over_udp: bool) -> Option<Vec<u8>> {
+        let query = Message::from_vec(query).ok()?;
+        let asked = query.queries.first()?;
+        let question = Question { name: asked.name().clone().into(), rtype: asked.query_type() };
+        if !self.dns.replies.is_asked(&question).await {
+            self.novel.set(self.novel.get() + 1);
+        }
+        let mut failure = Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::ServFail);
+        failure.add_query(asked.clone());
+        match self.dns.reply(&question.name, question.rtype).await {
+            Ok(reply) if over_udp && reply.message().len() > UDP_PAYLOAD.max(query.max_payload().into()) => {
+                failure.metadata.response_code = ResponseCode::NoError;
+                failure.metadata.truncation = true;
+                failure.to_vec().ok()
+            }
+            Ok(reply) => {
+                let mut message = query.metadata.id.to_be_bytes().to_vec();
+                message.extend(reply.message().iter().skip(message.len()));
+                Some(message)
+            }
+            Err(_) => failure.to_vec().ok(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One DNS server: a few connected UDP sockets that carry many questions each, and TCP after truncation.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    sync::{OnceCell, mpsc},
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    PATIENCE, TRIES,
+    wire::{self, Reply},
+};
+use crate::{Name, net::Deadline};
+
+/// How many sockets share the questions: ports and ids together are what a forger has to guess (RFC 5452 section 9).
+const SOCKETS: usize = 4;
+
+/// One DNS server.
+pub(super) struct Server {
+    address: SocketAddr,
+    channels: [OnceCell<Channel>; SOCKETS],
+    turn: AtomicUsize,
+}
+
+/// Why a server gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Timeout,
+    ClosedPort,
+    Unreachable(String),
+    Code(ResponseCode, Option<String>),
+    Malformed,
+    Referral,
+    TruncatedTcp(Box<Failure>),
+}
+
+impl Server {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { address, channels: Default::default(), turn: AtomicUsize::new(0) }
+    }
+
+    /// Asks over UDP, then over TCP where the answer was truncated. A failed try is followed by another.
+    pub(super) async fn ask(&self, name: &Name, rtype: RecordType, deadline: Deadline) -> Result<Reply, Failure> {
+        let mut edns = true;
+        let mut failure = Failure::Timeout;
+        for _ in 0..TRIES {
+            let reply = match self.over_udp(name, rtype, edns, deadline.within(PATIENCE)).await {
+                Ok(reply) if reply.is_truncated() => {
+                    let whole = self.over_tcp(name, rtype, edns, deadline.within(PATIENCE)).await;
+                    whole.map_err(|failure| Failure::TruncatedTcp(Box::new(failure)))
+                }
+                udp => udp,
+            };
+            match reply.and_then(usable) {
+                Ok(reply) => return Ok(reply),
+                Err(failed) => failure = failed,
+            }
+            if deadline.is_over() {
+                break;
+            }
+            // An old server that does not know EDNS says so (RFC 6891 section 7).
+            edns &= !matches!(failure, Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp, _));
+        }
+        Err(failure)
+    }
+
+    async fn over_udp(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % SOCKETS;
+        let cell = self.channels.get(turn).ok_or_else(|| Failure::Unreachable("no socket".to_owned()))?;
+        let channel = cell.get_or_try_init(|| Channel::open(self.address)).await.map_err(Failure::from)?;
+        channel.ask(name, rtype, edns, until).await
+    }
+
+    async fn over_tcp(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+        let id = rand::random();
+        let query = wire::query(id, name, rtype, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let length = u16::try_from(query.len()).map_err(|_| Failure::Malformed)?;
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            stream.write_all(&[&length.to_be_bytes(), query.as_slice()].concat()).await?;
+            let length = stream.read_u16().await?;
+            let mut message = vec![0; usize::from(length)];
+            stream.read_exact(&mut message).await?;
+            io::Result::Ok(message)
+        };
+        let message = timeout_at(until, exchange).await.map_err(|_| Failure::Timeout)??;
+        match Reply::decode(&message) {
+            Ok(reply) if wire::id(&message) == Some(id) && reply.answers(name, rtype) => Ok(reply),
+            _ => Err(Failure::Malformed),
+        }
+    }
+}
+
+/// The reply, unless it is one that leaves the question open.
+fn usable(reply: Reply) -> Result<Reply, Failure> {
+    match reply.code() {
+        ResponseCode::NoError if reply.is_referral() => Err(Failure::Referral),
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(reply),
+        code => Err(Failure::Code(code, reply.extended_error())),
+    }
+}
+
+/// A connected UDP socket, and who waits for which answer on it.
+struct Channel {
+    socket: Arc<UdpSocket>,
+    waiting: Waiting,
+    reader: AbortHandle,
+}
+
+type Waiting = Arc<Mutex<HashMap<u16, mpsc::UnboundedSender<Result<Vec<u8>, Failure>>>>>;
+
+impl Channel {
+    async fn open(server: SocketAddr) -> io::Result<Self> {
+        let any: SocketAddr = match server {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).await?;
+        // Connected, so that a closed port is told from silence, and strangers cannot answer.
+        socket.connect(server).await?;
+        let (socket, waiting) = (Arc::new(socket), Waiting::default());
+        let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting))).abort_handle();
+        Ok(Self { socket, waiting, reader })
+    }
+
+    async fn ask(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+        let (place, mut answers) = self.place();
+        let query =
+            wire::query(place.id, name, rtype, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        if let Err(error) = self.socket.send(&query).await {
+            // What the system reports here is the fate of a datagram sent before: whoever waits shares it.
+            fail(&self.waiting, error.kind());
+            return Err(error.into());
+        }
+        while let Ok(Some(answer)) = timeout_at(until, answers.recv()).await {
+            let reply = Reply::decode(&answer?).map_err(|_| Failure::Malformed)?;
+            // An answer to another question may be forged: the wait goes on.
+            if reply.answers(name, rtype) {
+                return Ok(reply);
+            }
+        }
+        Err(Failure::Timeout)
+    }
+
+    /// A place among those who wait, under an id that nobody else has.
+    fn place(&self) -> (Place<'_>, mpsc::UnboundedReceiver<Result<Vec<u8>, Failure>>) {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let mut waiting = locked(&self.waiting);
+        let mut id = rand::random();
+        while waiting.contains_key(&id) {
+            id = rand::random();
+        }
+        waiting.insert(id, sender);
+        (Place { id, waiting: &self.waiting }, answers)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// A place among those who wait; given up when dropped.
+struct Place<'a> {
+    id: u16,
+    waiting: &'a Waiting,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        locked(self.waiting).remove(&self.id);
+    }
+}
+
+/// Hands each message to whoever waits for its id, and each error to all who wait.
+async fn read(socket: Arc<UdpSocket>, waiting: Waiting) {
+    let mut buffer = vec![0; 4096];
+    loop {
+        match socket.recv(&mut buffer).await {
+            Ok(length) => {
+                let message = buffer.get(..length).unwrap_or_default();
+                let id = wire::id(message);
+                if let Some(waiter) = id.and_then(|id| locked(&waiting).get(&id).cloned()) {
+                    let _ = waiter.send(Ok(message.to_vec()));
+                }
+            }
+            Err(error) => fail(&waiting, error.kind()),
+        }
+    }
+}
+
+fn fail(waiting: &Waiting, kind: io::ErrorKind) {
+    for waiter in locked(waiting).values() {
+        // Who has stopped waiting does not care.
+        let _ = waiter.send(Err(kind.into()));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<io::ErrorKind> for Failure {
+    fn from(kind: io::ErrorKind) -> Self {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Self::ClosedPort,
+            io::ErrorKind::TimedOut => Self::Timeout,
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        error.kind().into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timeout"),
+            Self::ClosedPort => f.write_str("no DNS server listens there (closed port)"),
+            Self::Unreachable(why) => write!(f, "the DNS server cannot be reached ({why})"),
+            Self::Code(code, detail) => {
+                f.write_str(mnemonic(*code).as_str())?;
+                detail.as_ref().map_or(Ok(()), |detail| write!(f, " ({detail})"))
+            }
+            Self::Malformed => f.write_str("malformed answer"),
+            Self::Referral => f.write_str("a referral (the DNS server is not recursive, and the zone is not its own)"),
+            Self::TruncatedTcp(failure) => write!(f, "truncated answer, and over TCP: {failure}"),
+        }
+    }
+}
+
+/// The RCODE as `dig` writes it (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
+fn mnemonic(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
+        other => format!("RCODE {}", u16::from(other)),
+    }
+}

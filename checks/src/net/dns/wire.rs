@@ -1,0 +1,205 @@
+//! DNS messages: encoded and decoded by hickory, record by record.
+
+use hickory_resolver::proto::{
+    ProtoError,
+    op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{DNSClass, Name as WireName, RData, RecordType, rdata::TXT},
+    serialize::binary::{BinDecodable, BinDecoder, DecodeError},
+};
+
+use crate::Name;
+
+/// The largest answer over UDP that is not fragmented on the way (RFC 9715).
+const UDP_PAYLOAD: u16 = 1232;
+
+/// The option of an extended DNS error (RFC 8914 section 2).
+const EXTENDED_ERROR: u16 = 15;
+
+/// The obsolete type SPF, whose data is that of TXT (RFC 7208 section 14.1).
+pub(crate) const TYPE_SPF: RecordType = RecordType::Unknown(99);
+
+/// A decoded answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    header: Header,
+    questions: Vec<Query>,
+    answers: Vec<Record>,
+    authorities: Vec<Record>,
+    additionals: Vec<Record>,
+    size: usize,
+    message: Vec<u8>,
+}
+
+/// A record whose data was understood, or is of no interest.
+#[derive(Clone, Debug)]
+struct Record {
+    owner: Name,
+    rtype: RecordType,
+    data: Option<RData>,
+}
+
+/// A question for the records of type `rtype` at `name`.
+pub(super) fn query(id: u16, name: &Name, rtype: RecordType, edns: bool) -> Result<Vec<u8>, ProtoError> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    // Asks for the AD bit in the answer without asking for signatures (RFC 6840 section 5.7).
+    message.metadata.authentic_data = true;
+    message.add_query(Query::query(name.wire().clone(), rtype));
+    if edns {
+        let mut extension = Edns::new();
+        extension.set_max_payload(UDP_PAYLOAD).set_version(0);
+        message.set_edns(extension);
+    }
+    message.to_vec()
+}
+
+/// The id that a message, even a broken one, begins with.
+pub(super) fn id(message: &[u8]) -> Option<u16> {
+    message.first_chunk().map(|octets| u16::from_be_bytes(*octets))
+}
+
+impl Reply {
+    /// Decodes a message. A record that is not understood does not spoil those beside it, unless it is of the type
+    /// that was asked for.
+    pub(super) fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+        let mut decoder = BinDecoder::new(message);
+        let header = Header::read(&mut decoder)?;
+        let counts = header.counts;
+        let questions = (0..counts.queries).map(|_| Query::read(&mut decoder)).collect::<Result<Vec<_>, _>>()?;
+        let asked = questions.first().map(Query::query_type);
+        let section = |decoder: &mut BinDecoder<'_>, count| {
+            (0..count).map(|_| Record::decode(decoder, asked)).collect::<Result<Vec<_>, _>>()
+        };
+        let answers = section(&mut decoder, counts.answers)?;
+        let size = decoder.index();
+        let authorities = section(&mut decoder, counts.authorities)?;
+        let additionals = section(&mut decoder, counts.additionals)?;
+        Ok(Self { header, questions, answers, authorities, additionals, size, message: message.to_vec() })
+    }
+
+    /// Whether this answers that question. An error may come without it.
+    pub(super) fn answers(&self, name: &Name, rtype: RecordType) -> bool {
+        let is_response = self.header.metadata.message_type == MessageType::Response;
+        match self.questions.first() {
+            Some(question) => is_response && question.query_type() == rtype && *name == question.name().clone().into(),
+            None => is_response && self.code() != ResponseCode::NoError,
+        }
+    }
+
+    pub(super) fn code(&self) -> ResponseCode {
+        self.header.metadata.response_code
+    }
+
+    pub(super) fn is_truncated(&self) -> bool {
+        self.header.metadata.truncation
+    }
+
+    pub(super) fn is_nxdomain(&self) -> bool {
+        self.code() == ResponseCode::NXDomain
+    }
+
+    /// Whether the server only says who else might know: it is not recursive, and the zone is not its own.
+    pub(super) fn is_referral(&self) -> bool {
+        self.code() == ResponseCode::NoError
+            && !self.header.metadata.authoritative
+            && self.answers.is_empty()
+            && self.has_authority(RecordType::NS)
+            && !self.has_authority(RecordType::SOA)
+    }
+
+    /// The message as it came.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// How many octets the message takes up to the end of the answer: servers leave the rest out where space is short
+    /// (RFC 2181 section 9).
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What the server says about an error beyond its code.
+    pub(super) fn extended_error(&self) -> Option<String> {
+        let options = self.additionals.iter().find_map(|record| match &record.data {
+            Some(RData::OPT(options)) => Some(options),
+            _ => None,
+        })?;
+        options.as_ref().iter().find_map(|(code, option)| {
+            let octets = Vec::<u8>::try_from(option).ok().filter(|_| u16::from(*code) == EXTENDED_ERROR)?;
+            let (code, text) = octets.split_first_chunk().map(|(code, text)| (u16::from_be_bytes(*code), text))?;
+            Some(match text.is_empty() {
+                true => format!("extended error {code}"),
+                false => format!("extended error {code}: {}", String::from_utf8_lossy(text)),
+            })
+        })
+    }
+
+    /// The targets of the CNAMEs that lead away from `name`, in order, each once.
+    pub(super) fn aliases(&self, name: &Name) -> Vec<Name> {
+        let mut chain: Vec<Name> = Vec::new();
+        while let Some(target) = self.alias(chain.last().unwrap_or(name)) {
+            if target == *name || chain.contains(&target) {
+                break;
+            }
+            chain.push(target);
+        }
+        chain
+    }
+
+    /// Whether `name` is a CNAME here.
+    pub(super) fn is_alias(&self, name: &Name) -> bool {
+        self.alias(name).is_some()
+    }
+
+    fn alias(&self, name: &Name) -> Option<Name> {
+        self.answers.iter().find_map(|record| match &record.data {
+            Some(RData::CNAME(target)) if record.owner == *name => Some(target.0.clone().into()),
+            _ => None,
+        })
+    }
+
+    /// The data of the records of type `rtype` at `name`.
+    pub(super) fn records(&self, name: &Name, rtype: RecordType) -> Vec<RData> {
+        let wanted = self.answers.iter().filter(|record| record.rtype == rtype && record.owner == *name);
+        wanted.filter_map(|record| record.data.clone()).collect()
+    }
+
+    /// Whether the server says neither what is at the end of a CNAME chain nor that there is nothing: an
+    /// authoritative server does so where the chain leaves its zones.
+    pub(super) fn leaves_open(&self, end: &Name, rtype: RecordType) -> bool {
+        self.code() == ResponseCode::NoError
+            && !self.has_authority(RecordType::SOA)
+            && !self.answers.iter().any(|record| record.rtype == rtype && record.owner == *end)
+    }
+
+    fn has_authority(&self, rtype: RecordType) -> bool {
+        self.authorities.iter().any(|record| record.rtype == rtype)
+    }
+}
+
+impl Record {
+    fn decode(decoder: &mut BinDecoder<'_>, asked: Option<RecordType>) -> Result<Self, DecodeError> {
+        let owner = WireName::read(decoder)?.into();
+        let rtype = RecordType::read(decoder)?;
+        let class = decoder.read_u16()?.unverified(/* compared below */);
+        let _ttl = decoder.read_u32()?;
+        let length = decoder.read_u16()?;
+        let start = decoder.index();
+        let octets =
+            decoder.read_slice(usize::from(length.unverified(/* only a bound */)))?.unverified(/* decoded below */);
+        if class != u16::from(DNSClass::IN) && rtype != RecordType::OPT {
+            return Ok(Self { owner, rtype, data: None });
+        }
+        // A TXT record without even an empty string is against RFC 1035 section 3.3.14, but it is published.
+        if octets.is_empty() && rtype == RecordType::TXT {
+            return Ok(Self { owner, rtype, data: Some(RData::TXT(TXT::from_bytes(vec![b""]))) });
+        }
+        let start = u16::try_from(start).map_err(|_| DecodeError::InsufficientBytes)?;
+        let form = if rtype == TYPE_SPF { RecordType::TXT } else { rtype };
+        match RData::read(&mut decoder.clone(start), form, length) {
+            Ok(data) => Ok(Self { owner, rtype, data: Some(data) }),
+            Err(error) if Some(rtype) == asked || rtype == RecordType::CNAME => Err(error),
+            Err(_) => Ok(Self { owner, rtype, data: None }),
+        }
+    }
+}

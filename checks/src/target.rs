@@ -1,0 +1,359 @@
+//! What we were told about the mail system: the one value that options, file and Postfix end up in.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use serde::Serialize;
+
+use crate::{Name, Secret, address::Family, net::tls::Anchors};
+
+/// What we were told about the mail system.
+pub struct Target {
+    /// Postfix's `myhostname`, the EHLO name.
+    pub hostname: Option<Name>,
+    /// The domains of the From: header, and of MAIL FROM unless `mail_from` says otherwise.
+    pub domains: Vec<Name>,
+    /// The domain of MAIL FROM where it differs.
+    pub mail_from: Option<Name>,
+    /// The addresses mail leaves from, where they were named.
+    pub ips: Vec<IpAddr>,
+    /// Postfix's `inet_protocols`.
+    pub protocols: Protocols,
+    /// DKIM selectors.
+    pub selectors: Vec<Selector>,
+    /// Postfix's `relayhost`.
+    pub relay: Option<NextHop>,
+    /// How TLS to the relay is judged.
+    pub tls: TlsPolicy,
+    /// How to log in to the relay.
+    pub sasl: Option<Credentials>,
+    /// Where to reach an endpoint instead of where DNS says it is.
+    pub connect_to: Vec<Redirect>,
+}
+
+impl Target {
+    /// Whether the host sends directly or through a relay.
+    pub fn topology(&self) -> Topology {
+        match self.relay {
+            Some(_) => Topology::Relay,
+            None => Topology::Direct,
+        }
+    }
+
+    /// Whether receivers see the relay, not this host.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.relay.is_some()
+    }
+
+    /// The domains that MAIL FROM will carry.
+    pub(crate) fn mail_from_domains(&self) -> &[Name] {
+        match &self.mail_from {
+            Some(domain) => std::slice::from_ref(domain),
+            None => &self.domains,
+        }
+    }
+
+    /// Where to connect to reach `port` of `host` (a name or an address), if not where DNS says.
+    pub(crate) fn redirect(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        self.connect_to
+            .iter()
+            .find(|redirect| redirect.port == port && redirect.host.eq_ignore_ascii_case(host))
+            .map(|redirect| redirect.to)
+    }
+}
+
+/// How mail leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// To the recipients' MX.
+    Direct,
+    /// Through a relay.
+    Relay,
+}
+
+/// Postfix's `inet_protocols`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocols {
+    /// Both.
+    #[default]
+    All,
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl Protocols {
+    /// Whether addresses of this family are used.
+    pub(crate) fn include(self, family: Family) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ipv4 => family == Family::Ipv4,
+            Self::Ipv6 => family == Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        })
+    }
+}
+
+/// A DKIM selector: under every domain, or under one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// What stands before `._domainkey`.
+    pub name: String,
+    /// The one domain it stands under.
+    pub domain: Option<Name>,
+}
+
+/// `S` or `S@D`.
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, domain) = match text.split_once('@') {
+            Some((name, domain)) => (name, Some(domain.parse().map_err(|why| format!("the domain {domain:?} {why}"))?)),
+            None => (text, None),
+        };
+        name.parse::<Name>().map_err(|why| format!("the selector {name:?} {why}"))?;
+        Ok(Self { name: name.to_ascii_lowercase(), domain })
+    }
+}
+
+/// The host of a next-hop or exchange: a name, or an address literal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A name for DNS.
+    Name(Name),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Postfix's `relayhost`: `[host]:port`, `host:port`, `[address]:port`; without brackets the host's MX are the next-hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The host, or the domain whose MX are meant.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+    /// Whether brackets turn the MX lookup off.
+    pub bracketed: bool,
+}
+
+impl NextHop {
+    /// The port of submission over implicit TLS (RFC 8314 section 3.3).
+    pub const SUBMISSIONS: u16 = 465;
+}
+
+impl FromStr for NextHop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "expected [HOST]:PORT, or DOMAIN:PORT for its MX";
+        let (host, port, bracketed) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or_else(|| format!("the bracket is not closed; {form}"))?;
+            match rest.strip_prefix(':') {
+                Some(port) => (host, Some(port), true),
+                None if rest.is_empty() => (host, None, true),
+                None => return Err(format!("{rest:?} after the bracket; {form}")),
+            }
+        } else {
+            match text.rsplit_once(':') {
+                Some((host, _)) if host.contains(':') => {
+                    return Err(format!("an IPv6 address needs brackets; {form}"));
+                }
+                Some((host, port)) => (host, Some(port), false),
+                None => (text, None, false),
+            }
+        };
+        let port =
+            port.map_or(Ok(25), |port| service(port).ok_or_else(|| format!("no such port: {port:?}; {form}")))?;
+        let literal = host.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| host.get(5..));
+        let host = match literal.unwrap_or(host).parse() {
+            Ok(address) => Host::Address(address),
+            Err(_) => Host::Name(host.parse().map_err(|why| format!("the host {host:?} {why}; {form}"))?),
+        };
+        Ok(Self { host, port, bracketed })
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.bracketed) {
+            (Host::Name(name), true) => write!(f, "[{name}]:{}", self.port),
+            (Host::Address(address), true) => write!(f, "[{address}]:{}", self.port),
+            (host, false) => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// A port by number or by the names that `/etc/services` gives mail's.
+fn service(text: &str) -> Option<u16> {
+    match text {
+        "smtp" => Some(25),
+        "smtps" | "submissions" => Some(NextHop::SUBMISSIONS),
+        "submission" => Some(587),
+        number => number.parse().ok().filter(|port| *port != 0),
+    }
+}
+
+/// Postfix's `smtp_tls_security_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsLevel {
+    /// No TLS.
+    None,
+    /// TLS where the server offers it.
+    May,
+    /// TLS always, whatever the certificate.
+    Encrypt,
+    /// TLS with a trusted certificate for the host.
+    Verify,
+    /// TLS with a trusted certificate for the next-hop as configured.
+    Secure,
+}
+
+impl fmt::Display for TlsLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::May => "may",
+            Self::Encrypt => "encrypt",
+            Self::Verify => "verify",
+            Self::Secure => "secure",
+        })
+    }
+}
+
+/// How TLS to the relay is done and judged.
+pub struct TlsPolicy {
+    /// Postfix's `smtp_tls_security_level`.
+    pub level: TlsLevel,
+    /// Whether the level was typed rather than assumed: then `may` and `encrypt` may send the password unverified.
+    pub level_typed: bool,
+    /// TLS from the first byte (`smtp_tls_wrappermode`).
+    pub wrappermode: bool,
+    /// Whom certificates are trusted from.
+    pub anchors: Anchors,
+}
+
+/// How to log in to the relay.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The user name.
+    pub user: String,
+    /// The password or the token.
+    pub login: Login,
+    /// The mechanism insisted on, in upper case.
+    pub mechanism: Option<String>,
+}
+
+/// What proves who we are.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// For PLAIN and LOGIN.
+    Password(Secret),
+    /// For XOAUTH2.
+    Token(Secret),
+}
+
+/// curl's `--connect-to`: reach `host:port` at `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// A name without its root dot, or an address, as [`Target::redirect`] is asked for it.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// Where it is reached.
+    pub to: SocketAddr,
+}
+
+/// `HOST:PORT:ADDR:PORT`, IPv6 addresses in brackets.
+impl FromStr for Redirect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("{text:?} is not HOST:PORT:ADDR:PORT, IPv6 addresses in brackets");
+        let (host, rest) = endpoint(text).ok_or_else(form)?;
+        let (port, rest) = rest.split_once(':').ok_or_else(form)?;
+        let (address, to_port) = endpoint(rest).ok_or_else(form)?;
+        let address: IpAddr = address.parse().map_err(|_| format!("{address:?} in {text:?} is not an IP address"))?;
+        Ok(Self {
+            host: host.trim_end_matches('.').to_owned(),
+            port: port.parse().map_err(|_| form())?,
+            to: SocketAddr::new(address, to_port.parse().map_err(|_| form())?),
+        })
+    }
+}
+
+/// Splits `host:rest` or `[host]:rest`.
+fn endpoint(text: &str) -> Option<(&str, &str)> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:"),
+        None => text.split_once(':'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_hops_as_postfix_writes_them() {
+        for (text, shown) in [
+            ("[smtp.example.net]:587", "[smtp.example.net]:587"),
+            ("[smtp.example.net]", "[smtp.example.net]:25"),
+            ("[smtp.example.net]:submission", "[smtp.example.net]:587"),
+            ("example.net:smtps", "example.net:465"),
+            ("Example.NET", "example.net:25"),
+            ("[192.0.2.25]:587", "[192.0.2.25]:587"),
+            ("[2001:db8::25]:587", "[2001:db8::25]:587"),
+            ("[ipv6:2001:db8::25]", "[2001:db8::25]:25"),
+        ] {
+            assert_eq!(text.parse::<NextHop>().unwrap().to_string(), shown, "{text}");
+        }
+        for (text, why) in [
+            ("[smtp.example.net:587", "the bracket is not closed"),
+            ("[smtp.example.net]587", "after the bracket"),
+            ("smtp.example.net:0", "no such port"),
+            ("smtp.example.net:", "no such port"),
+            ("2001:db8::25", "needs brackets"),
+            ("[]:587", "is empty"),
+            ("[a b]:587", "has the character ' '"),
+        ] {
+            let error = text.parse::<NextHop>().unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn redirects_as_curl_writes_them() {
+        let redirect: Redirect = "smtp.example.net.:587:127.0.0.1:2525".parse().unwrap();
+        assert_eq!((redirect.host.as_str(), redirect.port), ("smtp.example.net", 587));
+        let redirect: Redirect = "[2001:db8::25]:587:[::1]:2525".parse().unwrap();
+        assert_eq!((redirect.host.as_str(), redirect.to), ("2001:db8::25", "[::1]:2525".parse().unwrap()));
+        for text in ["", "a:1", "a:1:b:2", "a:x:127.0.0.1:2", "a:1:127.0.0.1"] {
+            assert!(text.parse::<Redirect>().is_err(), "{text}");
+        }
+    }
+}
