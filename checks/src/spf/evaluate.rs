@@ -1,0 +1,536 @@
+//! `check_host()` of RFC 7208 section 4, with a trace of what it did.
+//!
+//! The records that `include` and `redirect` lead to are frames on a stack of our own: no input makes it deep.
+
+use std::{fmt, net::IpAddr, time::SystemTime};
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::RecordType;
+use serde::Serialize;
+
+use super::{
+    macros::{MacroString, Values, target},
+    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record, SyntaxError, is_spf},
+};
+use crate::{
+    Facts, Name,
+    address::Family,
+    net::{
+        NoAnswer,
+        dns::{Answer, Dns},
+    },
+};
+
+/// How many terms may ask DNS (section 4.6.4).
+pub(crate) const MOST_LOOKUPS: usize = 10;
+
+/// How many answers may be empty (section 4.6.4).
+pub(crate) const MOST_VOID_LOOKUPS: usize = 2;
+
+/// How many exchanges of an `mx`, and how many names of a `ptr`, are looked up (section 4.6.4).
+pub(crate) const MOST_NAMES: usize = 10;
+
+/// The result of an evaluation (section 2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the words of RFC 7208 section 2.6")]
+pub enum Verdict {
+    None,
+    Neutral,
+    Pass,
+    Fail,
+    Softfail,
+    Temperror,
+    Permerror,
+}
+
+/// Who sends, and from where.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    ip: IpAddr,
+    helo: Vec<u8>,
+    local_part: Vec<u8>,
+    domain: Vec<u8>,
+    now: SystemTime,
+}
+
+/// What an evaluation came to, and how.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The result.
+    pub verdict: Verdict,
+    /// The innermost term that matched, as published.
+    pub mechanism: Option<String>,
+    /// The domains from the sender's to the one whose record decided.
+    pub path: Vec<String>,
+    /// How many terms asked DNS.
+    pub lookups: usize,
+    /// How many answers were empty.
+    pub void_lookups: usize,
+    /// Why the verdict is an error, if it is.
+    pub reason: Option<String>,
+    /// What a fail is explained with.
+    pub explanation: Option<String>,
+    /// Every term, in the order of evaluation.
+    pub trace: Vec<Step>,
+}
+
+/// One term that was evaluated.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// The domains from the sender's to the one that holds the term.
+    pub path: Vec<String>,
+    /// As published.
+    pub term: String,
+    /// How many lookups of the ten it cost by itself.
+    pub lookups: usize,
+    /// What DNS said.
+    pub answer: String,
+    /// Whether it matched.
+    pub matched: bool,
+}
+
+/// Why an evaluation ends without a match.
+enum Stop {
+    Permerror(String),
+    Temperror(NoAnswer),
+}
+
+impl From<NoAnswer> for Stop {
+    fn from(silence: NoAnswer) -> Self {
+        Self::Temperror(silence)
+    }
+}
+
+impl Sender {
+    /// A sender as SMTP knows it: the client's address, the HELO name and the reverse-path. An empty reverse-path means
+    /// `postmaster` at the HELO name (section 2.4).
+    pub fn new(ip: IpAddr, helo: &str, reverse_path: &str, now: SystemTime) -> Self {
+        let (local_part, domain) = match reverse_path.rsplit_once('@') {
+            Some((local_part, domain)) => (local_part, domain),
+            None if reverse_path.is_empty() => ("", helo),
+            None => ("", reverse_path),
+        };
+        Self {
+            ip: ip.to_canonical(),
+            helo: helo.into(),
+            local_part: if local_part.is_empty() { "postmaster".into() } else { local_part.into() },
+            domain: domain.into(),
+            now,
+        }
+    }
+
+    /// The name whose record is evaluated, if it can have one: it is no domain literal and has two labels or more
+    /// (section 4.3).
+    fn name(&self) -> Option<Name> {
+        if self.domain.starts_with(b"[") {
+            return None;
+        }
+        let text = self.domain.strip_suffix(b".").unwrap_or(&self.domain);
+        let name = Name::from_labels(text.split(|octet| *octet == b'.')).ok()?;
+        (name.depth() > 1).then_some(name)
+    }
+}
+
+/// Evaluates whether `sender` may use its domain.
+pub async fn check_host(dns: &Dns, sender: &Sender) -> Evaluation {
+    let mut run = Run {
+        dns,
+        sender,
+        frames: Vec::new(),
+        lookups: 0,
+        void_lookups: 0,
+        trace: Vec::new(),
+        matched: None,
+        path: vec![String::from_utf8_lossy(&sender.domain).to_ascii_lowercase()],
+    };
+    let (verdict, reason) = match run.evaluate().await {
+        Ok(verdict) => (verdict, None),
+        Err(Stop::Permerror(reason)) => (Verdict::Permerror, Some(reason)),
+        Err(Stop::Temperror(silence)) => (Verdict::Temperror, Some(silence.to_string())),
+    };
+    let explanation = match verdict {
+        Verdict::Fail => run.explanation().await,
+        _ => None,
+    };
+    Evaluation {
+        verdict,
+        mechanism: run.matched,
+        path: run.path,
+        lookups: run.lookups,
+        void_lookups: run.void_lookups,
+        reason,
+        explanation,
+        trace: run.trace,
+    }
+}
+
+/// An evaluation that is under way.
+struct Run<'a> {
+    dns: &'a Dns,
+    sender: &'a Sender,
+    frames: Vec<Frame>,
+    lookups: usize,
+    void_lookups: usize,
+    trace: Vec<Step>,
+    matched: Option<String>,
+    path: Vec<String>,
+}
+
+/// A record whose terms are being evaluated.
+struct Frame {
+    domain: Name,
+    record: Record,
+    next: usize,
+    /// The directive that included it.
+    includer: Option<Directive>,
+    path: Vec<String>,
+    /// Where the step of the directive that included it stands in the trace.
+    step: usize,
+}
+
+impl Run<'_> {
+    async fn evaluate(&mut self) -> Result<Verdict, Stop> {
+        let Some(domain) = self.sender.name() else { return Ok(Verdict::None) };
+        match self.record(&domain).await? {
+            Some(record) => self.enter(domain, record, None, 0)?,
+            None => return Ok(Verdict::None),
+        }
+        loop {
+            let Some(frame) = self.frames.last_mut() else { return Ok(Verdict::Neutral) };
+            if let Some(directive) = frame.record.directives.get(frame.next).cloned() {
+                frame.next += 1;
+                if self.holds(&directive).await?
+                    && let Some(verdict) = self.unwind(&directive)
+                {
+                    return Ok(verdict);
+                }
+            } else if let Some(redirect) = frame.record.redirect.clone() {
+                self.redirect(&redirect.text, &redirect.target).await?;
+            } else if self.frames.len() > 1 {
+                // An included record in which nothing matches is neutral, and does not match itself (section 5.2).
+                self.frames.pop();
+            } else {
+                return Ok(Verdict::Neutral);
+            }
+        }
+    }
+
+    /// A directive matched: the verdict, unless it only ends an included record (section 5.2).
+    fn unwind(&mut self, directive: &Directive) -> Option<Verdict> {
+        if let Some(frame) = self.frames.last() {
+            self.matched = Some(directive.text.clone());
+            self.path.clone_from(&frame.path);
+        }
+        let mut verdict = directive.qualifier.into();
+        while let Some(includer) = self.frames.last().and_then(|frame| frame.includer.clone()) {
+            let frame = self.frames.pop()?;
+            if verdict != Verdict::Pass {
+                self.matched = None;
+                if let Some(outer) = self.frames.last() {
+                    self.path.clone_from(&outer.path);
+                }
+                return None;
+            }
+            if let Some(step) = self.trace.get_mut(frame.step) {
+                step.matched = true;
+            }
+            verdict = includer.qualifier.into();
+        }
+        Some(verdict)
+    }
+
+    /// Goes on in the record of `domain`.
+    fn enter(&mut self, domain: Name, record: Record, includer: Option<Directive>, step: usize) -> Result<(), Stop> {
+        let mut path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
+        path.push(domain.to_string());
+        self.path.clone_from(&path);
+        self.frames.push(Frame { domain, record, next: 0, includer, path, step });
+        Ok(())
+    }
+
+    /// The parsed record of `domain`, if it has one (section 4.5).
+    async fn record(&mut self, domain: &Name) -> Result<Option<Record>, Stop> {
+        let answer = self.dns.ask(domain, RecordType::TXT).await?;
+        let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
+        match texts.as_slice() {
+            [] => Ok(None),
+            [text] => {
+                let spoiled = |error: SyntaxError| Stop::Permerror(format!("the record of {domain}: {error}"));
+                Record::parse(text).map(Some).map_err(spoiled)
+            }
+            several => Err(Stop::Permerror(format!("{domain} has {} SPF records", several.len()))),
+        }
+    }
+
+    /// Whether a directive matches by itself; `include` pushes a frame instead.
+    async fn holds(&mut self, directive: &Directive) -> Result<bool, Stop> {
+        let step = self.trace.len();
+        self.trace.push(Step {
+            path: self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default(),
+            term: directive.text.clone(),
+            lookups: 0,
+            answer: String::new(),
+            matched: false,
+        });
+        let matched = match &directive.mechanism {
+            Mechanism::All => true,
+            Mechanism::Ip(network) => network.contains(self.sender.ip),
+            Mechanism::A(domain, prefixes) => self.a(domain.as_ref(), *prefixes, step).await?,
+            Mechanism::Mx(domain, prefixes) => self.mx(domain.as_ref(), *prefixes, step).await?,
+            Mechanism::Ptr(domain) => self.ptr(domain.as_ref(), step).await?,
+            Mechanism::Exists(domain) => self.exists(domain, step).await?,
+            Mechanism::Include(domain) => {
+                self.include(directive, domain, step).await?;
+                false
+            }
+        };
+        if let Some(step) = self.trace.get_mut(step) {
+            step.matched = matched;
+        }
+        Ok(matched)
+    }
+
+    async fn a(&mut self, domain: Option<&MacroString>, prefixes: Prefixes, step: usize) -> Result<bool, Stop> {
+        self.count(step)?;
+        let Some(name) = self.target(domain).await? else { return Ok(false) };
+        let answer = self.ask(&name, self.address_type(), step).await?;
+        Ok(self.is_near(&answer.addresses(), prefixes))
+    }
+
+    async fn mx(&mut self, domain: Option<&MacroString>, prefixes: Prefixes, step: usize) -> Result<bool, Stop> {
+        self.count(step)?;
+        let Some(name) = self.target(domain).await? else { return Ok(false) };
+        let exchanges = self.ask(&name, RecordType::MX, step).await?.exchanges();
+        if exchanges.len() > MOST_NAMES {
+            return Err(Stop::Permerror(format!("{name} has {} MX, {MOST_NAMES} allowed", exchanges.len())));
+        }
+        // Asked for at once; what follows takes the answers in the order of preference.
+        let rtype = self.address_type();
+        join_all(exchanges.iter().map(|(_, exchange)| self.dns.ask(exchange, rtype))).await;
+        for (_, exchange) in exchanges {
+            let answer = self.ask(&exchange, rtype, step).await?;
+            if self.is_near(&answer.addresses(), prefixes) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn ptr(&mut self, domain: Option<&MacroString>, step: usize) -> Result<bool, Stop> {
+        self.count(step)?;
+        let Some(name) = self.target(domain).await? else { return Ok(false) };
+        let validated = self.validated(step).await?;
+        Ok(validated.iter().any(|pointer| pointer.is_within(&name)))
+    }
+
+    async fn exists(&mut self, domain: &MacroString, step: usize) -> Result<bool, Stop> {
+        self.count(step)?;
+        let Some(name) = self.target(Some(domain)).await? else { return Ok(false) };
+        // An A query, whatever the client's address is (section 5.7).
+        Ok(!self.ask(&name, RecordType::A, step).await?.is_empty())
+    }
+
+    async fn include(&mut self, directive: &Directive, domain: &MacroString, step: usize) -> Result<(), Stop> {
+        self.count(step)?;
+        let record = match self.target(Some(domain)).await? {
+            Some(name) => self.record(&name).await?.map(|record| (name, record)),
+            None => None,
+        };
+        let missing = || Stop::Permerror(format!("{} leads to no SPF record", directive.text));
+        let (name, record) = record.ok_or_else(missing)?;
+        self.note(step, record.text.clone());
+        self.enter(name, record, Some(directive.clone()), step)
+    }
+
+    /// The rest of the evaluation is that of another domain (section 6.1).
+    async fn redirect(&mut self, text: &str, domain: &MacroString) -> Result<(), Stop> {
+        let step = self.trace.len();
+        let path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
+        self.trace.push(Step { path, term: text.to_owned(), lookups: 0, answer: String::new(), matched: false });
+        self.count(step)?;
+        let record = match self.target(Some(domain)).await? {
+            Some(name) => self.record(&name).await?.map(|record| (name, record)),
+            None => None,
+        };
+        let (name, record) = record.ok_or_else(|| Stop::Permerror(format!("{text} leads to no SPF record")))?;
+        self.note(step, record.text.clone());
+        let includer = self.frames.last().and_then(|frame| frame.includer.clone());
+        let included_at = self.frames.last().map_or(0, |frame| frame.step);
+        self.enter(name, record, includer, included_at)?;
+        // The new frame takes the place of the one that redirected.
+        let place = self.frames.len().saturating_sub(2);
+        self.frames.remove(place);
+        Ok(())
+    }
+
+    /// Counts a term that asks DNS.
+    fn count(&mut self, step: usize) -> Result<(), Stop> {
+        if self.lookups == MOST_LOOKUPS {
+            return Err(Stop::Permerror(format!("more than {MOST_LOOKUPS} DNS lookups")));
+        }
+        self.lookups += 1;
+        if let Some(step) = self.trace.get_mut(step) {
+            step.lookups = 1;
+        }
+        Ok(())
+    }
+
+    /// Asks DNS in the course of a term; an answer without records counts as void.
+    async fn ask(&mut self, name: &Name, rtype: RecordType, step: usize) -> Result<Answer, Stop> {
+        let answer = self.dns.ask(name, rtype).await?;
+        self.note(step, format!("{rtype} {name}: {}", answer.evidence().output.replace('\n', ", ")));
+        if answer.is_empty() {
+            self.void_lookups += 1;
+            if self.void_lookups > MOST_VOID_LOOKUPS {
+                return Err(Stop::Permerror(format!("more than {MOST_VOID_LOOKUPS} void lookups")));
+            }
+        }
+        Ok(answer)
+    }
+
+    fn note(&mut self, step: usize, answer: String) {
+        if let Some(step) = self.trace.get_mut(step) {
+            let separator = if step.answer.is_empty() { "" } else { "; " };
+            step.answer.push_str(separator);
+            step.answer.push_str(&answer);
+        }
+    }
+
+    /// The domain a term is about: the one it names, or else the one whose record it stands in.
+    async fn target(&mut self, domain: Option<&MacroString>) -> Result<Option<Name>, Stop> {
+        let Some(current) = self.frames.last().map(|frame| frame.domain.clone()) else { return Ok(None) };
+        match domain {
+            Some(domain) => Ok(target(&self.expand(domain, &current).await?)),
+            None => Ok(Some(current)),
+        }
+    }
+
+    async fn expand(&mut self, text: &MacroString, domain: &Name) -> Result<Vec<u8>, Stop> {
+        let validated = if text.uses(b"p") { self.validated_name(domain).await? } else { String::new() };
+        let sender = self.sender;
+        Ok(text.expand(&Values {
+            local_part: &sender.local_part,
+            sender_domain: &sender.domain,
+            domain,
+            ip: sender.ip,
+            helo: &sender.helo,
+            validated: &validated,
+            now: sender.now,
+        }))
+    }
+
+    /// What `%{p}` stands for (section 7.3): the domain itself, a name below it, any other, or `unknown`.
+    async fn validated_name(&mut self, domain: &Name) -> Result<String, Stop> {
+        let step = self.trace.len().saturating_sub(1);
+        let validated = self.validated(step).await?;
+        let best = validated
+            .iter()
+            .find(|name| *name == domain)
+            .or_else(|| validated.iter().find(|name| name.is_within(domain)))
+            .or(validated.first());
+        Ok(best.map_or_else(|| "unknown".to_owned(), ToString::to_string))
+    }
+
+    /// The names of the client's address that lead back to it (section 5.5). What DNS does not answer does not match.
+    async fn validated(&mut self, step: usize) -> Result<Vec<Name>, Stop> {
+        let reverse = Name::reverse(self.sender.ip);
+        let pointers = match self.ask(&reverse, RecordType::PTR, step).await {
+            Ok(answer) => answer.pointers(),
+            Err(Stop::Temperror(_)) => return Ok(Vec::new()),
+            Err(stop) => return Err(stop),
+        };
+        let rtype = self.address_type();
+        join_all(pointers.iter().take(MOST_NAMES).map(|name| self.dns.ask(name, rtype))).await;
+        let mut validated = Vec::new();
+        for name in pointers.into_iter().take(MOST_NAMES) {
+            match self.ask(&name, rtype, step).await {
+                Ok(answer) if answer.addresses().contains(&self.sender.ip) => validated.push(name),
+                Ok(_) | Err(Stop::Temperror(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(validated)
+    }
+
+    /// What the domain says about a fail (section 6.2). Whatever goes wrong with it, there is just no explanation.
+    async fn explanation(&mut self) -> Option<String> {
+        let frame = self.frames.last()?;
+        let (domain, exp) = (frame.domain.clone(), frame.record.exp.clone()?);
+        let name = target(&self.expand(&exp.target, &domain).await.ok()?)?;
+        let texts = self.dns.ask(&name, RecordType::TXT).await.ok()?.texts();
+        let [text] = texts.as_slice() else { return None };
+        let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
+        let explanation = self.expand(&MacroString::explanation(text).ok()?, &domain).await.ok()?;
+        String::from_utf8(explanation).ok().filter(|text| text.is_ascii() && !text.is_empty())
+    }
+
+    fn address_type(&self) -> RecordType {
+        Family::of(self.sender.ip).record_type()
+    }
+
+    fn is_near(&self, addresses: &[IpAddr], prefixes: Prefixes) -> bool {
+        let around = |address: &IpAddr| -> Network { prefixes.around(*address) };
+        addresses.iter().any(|address| around(address).contains(self.sender.ip))
+    }
+}
+
+impl Evaluation {
+    /// The facts of a finding.
+    pub fn facts(&self) -> Facts {
+        let mut facts = Facts::new();
+        facts.insert("result".to_owned(), self.verdict.to_string().into());
+        facts.insert("mechanism".to_owned(), self.mechanism.clone().into());
+        facts.insert("path".to_owned(), self.path.clone().into());
+        facts.insert("lookups".to_owned(), self.lookups.into());
+        facts.insert("void_lookups".to_owned(), self.void_lookups.into());
+        facts
+    }
+
+    /// Why it is so: what matched and where, or what went wrong.
+    pub fn because(&self) -> String {
+        match (&self.reason, &self.mechanism) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(mechanism)) if self.path.len() > 1 => format!("{mechanism} in {}", self.path.join(" → ")),
+            (None, Some(mechanism)) => mechanism.clone(),
+            (None, None) if self.verdict == Verdict::None => "no SPF record".to_owned(),
+            (None, None) => "nothing matches".to_owned(),
+        }
+    }
+
+    /// The steps, a line each, indented by depth.
+    pub fn transcript(&self) -> String {
+        let line = |step: &Step| {
+            let indent = "  ".repeat(step.path.len().saturating_sub(1));
+            let verdict = if step.matched { "match" } else { "no match" };
+            let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
+            format!("{indent}{}: {verdict}{answer}", step.term)
+        };
+        self.trace.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl From<Qualifier> for Verdict {
+    fn from(qualifier: Qualifier) -> Self {
+        match qualifier {
+            Qualifier::Pass => Self::Pass,
+            Qualifier::Fail => Self::Fail,
+            Qualifier::Softfail => Self::Softfail,
+            Qualifier::Neutral => Self::Neutral,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Neutral => "neutral",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Softfail => "softfail",
+            Self::Temperror => "temperror",
+            Self::Permerror => "permerror",
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! `spf.sender` and `spf.helo`: what receivers will find out about the outgoing addresses.
+
+use std::net::IpAddr;
+
+use futures_util::future::{join, join_all};
+
+use super::{
+    evaluate::{Evaluation, Sender, Verdict, check_host},
+    fix, needs_record,
+    provider::{Provider, provider},
+    second_opinion::opinion,
+    shown,
+    tree::{Published, Tree, published},
+};
+use crate::{Abstain, Context, Finding, Fix, Name, NextHop, Status, address::Family, net::smtp};
+
+/// The result for MAIL FROM at `domain` from `address`.
+pub(super) async fn evaluation(cx: &Context, domain: &Name, address: IpAddr) -> Evaluation {
+    let sender = Sender::new(address, &ehlo_name(cx, domain), &format!("postmaster@{domain}"), cx.now);
+    // The tree is asked for at once; the evaluation, term by term, finds its answers there.
+    join(check_host(&cx.net.dns, &sender), Tree::fetch(cx, domain)).await.0
+}
+
+pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
+    let domains = cx.target.mail_from_domains();
+    if domains.is_empty() {
+        return vec![Finding::skip("no domain given")];
+    }
+    join_all(domains.iter().map(|domain| senders(cx, domain))).await.concat()
+}
+
+/// The findings of one domain: by outgoing address, or by the relay's provider.
+async fn senders(cx: &Context, domain: &Name) -> Vec<Finding> {
+    let Some(relay) = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty()) else { return own_addresses(cx, domain).await };
+    match provider(&relay.host) {
+        Some(provider) => vec![via(cx, domain, provider).await],
+        None => relay_addresses(cx, domain, relay).await,
+    }
+}
+
+async fn own_addresses(cx: &Context, domain: &Name) -> Vec<Finding> {
+    // The records are asked for while the host's addresses are.
+    let (outgoing, _) = join(cx.outgoing(), Tree::fetch(cx, domain)).await;
+    if outgoing.addresses.is_empty() && outgoing.silences.is_empty() {
+        return vec![no_address(cx).about(domain)];
+    }
+    let judged = outgoing.addresses.iter().map(async |address| {
+        judged(cx, domain, *address).await.about(format!("{domain} from {address}"))
+    });
+    let mut findings = join_all(judged).await;
+    findings.extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(domain, family, silence.into())));
+    findings
+}
+
+fn no_address(cx: &Context) -> Finding {
+    match cx.target.hostname {
+        Some(_) => Abstain::Needs("an outgoing address".to_owned(), "hostname.address").into(),
+        None => Finding::skip("no outgoing address known, name it with --ip"),
+    }
+}
+
+fn unknown_addresses(subject: &Name, family: Family, silence: Abstain) -> Finding {
+    Finding::from(silence).about(format!("{subject} from {}", family.word()))
+}
+
+/// The evaluation as a finding, with the fix that makes it pass.
+async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
+    let evaluation = evaluation(cx, domain, address).await;
+    let finding = match published(cx, domain).await.0 {
+        Published::Nothing(_) | Published::Several(_) => needs_record().into(),
+        _ => {
+            let status = match evaluation.verdict {
+                Verdict::Pass => Status::Pass,
+                Verdict::Softfail | Verdict::Neutral => Status::Warn,
+                Verdict::None | Verdict::Fail | Verdict::Permerror => Status::Fail,
+                Verdict::Temperror => Status::Unknown,
+            };
+            let finding = Finding::new(status, format!("{} ({})", evaluation.verdict, evaluation.because()));
+            match status {
+                Status::Warn | Status::Fail => finding.fix(fix::with_addresses(cx, domain).await),
+                _ => finding,
+            }
+        }
+    };
+    let finding = traced(cx, domain, finding, &evaluation).await;
+    let sender = (ehlo_name(cx, domain), format!("postmaster@{domain}"));
+    match opinion(&cx.net.dns, address, &sender.0, &sender.1).await {
+        Some(opinion) => finding
+            .fact("mail_auth", opinion.verdict.to_string())
+            .fact("mail_auth_questions", opinion.questions),
+        None => finding,
+    }
+}
+
+/// The name in EHLO; a domain audited by itself stands in for a host nobody named.
+fn ehlo_name(cx: &Context, domain: &Name) -> String {
+    cx.target.hostname.as_ref().unwrap_or(domain).to_string()
+}
+
+async fn traced(cx: &Context, domain: &Name, finding: Finding, evaluation: &Evaluation) -> Finding {
+    Finding { facts: evaluation.facts(), ..finding }.saw(shown(cx, domain, evaluation.transcript()).await)
+}
+
+/// Behind a provider whose addresses we cannot know: its own record has them, so ours must include that.
+async fn via(cx: &Context, domain: &Name, provider: &Provider) -> Finding {
+    let tree = Tree::fetch(cx, domain).await;
+    let finding: Finding = match published(cx, domain).await.0 {
+        Published::Nothing(_) | Published::Several(_) if provider.keeps_mail_from => needs_record().into(),
+        Published::Silent(silence) => Abstain::Unknown(silence).into(),
+        Published::Spoiled(..) => Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax").into(),
+        _ => included(cx, domain, provider, &tree).await,
+    };
+    finding.about(format!("{domain} via {}", provider.include)).fact("provider", provider.name)
+}
+
+async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree) -> Finding {
+    let include = provider.include;
+    let place = tree.walk().into_iter().find(|(name, _)| name.to_string() == include);
+    match place {
+        Some((_, Published::One(_))) => Finding::pass(format!("{include}, the record of {}, is included", provider.name)),
+        Some((_, Published::Silent(silence))) => Abstain::Unknown(silence.clone()).into(),
+        Some((_, _)) => Finding::fail(format!("{include} is included, but has no SPF record")),
+        None if provider.keeps_mail_from => {
+            Finding::fail(format!("{} sends, but its record {include} is not included", provider.name))
+                .fix(fix::with_include(cx, domain, include).await)
+        }
+        None => Finding::skip(format!(
+            "{} puts a domain of its own in MAIL FROM, unless a custom one is set up there",
+            provider.name
+        )),
+    }
+}
+
+/// Behind a relay that nobody knows: the address we connect to is as good a guess as any, and only that.
+async fn relay_addresses(cx: &Context, domain: &Name, relay: &NextHop) -> Vec<Finding> {
+    let advice = "outgoing addresses unknown, name them with --ip";
+    let addresses = match smtp::addresses(cx, relay).await {
+        Ok(addresses) if addresses.is_empty() => return vec![Finding::skip(advice).about(domain)],
+        Ok(addresses) => addresses,
+        Err(silence) => return vec![Finding::from(Abstain::Unknown(silence)).about(domain)],
+    };
+    let judged = addresses.into_iter().map(async |address| {
+        let finding = judged(cx, domain, address).await.at_most(Status::Warn);
+        let message = format!("{}; {advice}", finding.message);
+        let fix = Some(Fix::Advice("Name the relay's outgoing addresses: --ip ADDRESS".to_owned()));
+        let fix = fix.filter(|_| finding.status == Status::Warn);
+        Finding { message, fix, ..finding }.about(format!("{domain} from {address}"))
+    });
+    join_all(judged).await
+}
+
+pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
+    let hostname = cx.hostname()?;
+    if cx.target.is_relayed() {
+        return Ok(vec![Finding::skip("receivers see the relay's EHLO name").about(hostname)]);
+    }
+    let (outgoing, _) = join(cx.outgoing(), Tree::fetch(cx, hostname)).await;
+    if outgoing.addresses.is_empty() && outgoing.silences.is_empty() {
+        return Ok(vec![no_address(cx).about(hostname)]);
+    }
+    let judged = outgoing.addresses.iter().map(async |address| {
+        greeting(cx, hostname, *address).await.about(format!("{hostname} from {address}"))
+    });
+    let mut findings = join_all(judged).await;
+    findings
+        .extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(hostname, family, silence.into())));
+    Ok(findings)
+}
+
+/// The HELO identity (RFC 7208 section 2.3).
+async fn greeting(cx: &Context, hostname: &Name, address: IpAddr) -> Finding {
+    let sender = Sender::new(address, &hostname.to_string(), "", cx.now);
+    let evaluation = check_host(&cx.net.dns, &sender).await;
+    let publish = async || match fix::with_addresses(cx, hostname).await {
+        Some(fix) => fix,
+        None => fix::zone(hostname, "v=spf1 a -all"),
+    };
+    let sentence = format!("{} ({})", evaluation.verdict, evaluation.because());
+    let finding = match evaluation.verdict {
+        Verdict::Pass => Finding::pass(sentence),
+        Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
+        Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(publish().await),
+        Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(publish().await),
+        Verdict::Temperror => Finding::unknown(sentence),
+    };
+    traced(cx, hostname, finding, &evaluation).await
+}

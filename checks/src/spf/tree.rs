@@ -1,0 +1,303 @@
+//! The records that a domain's record leads to, whatever the sender's address.
+//!
+//! The tree is fetched with every question as early as it can be asked, so that it costs its depth in round trips;
+//! evaluations that run meanwhile find their answers asked for already.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    time::SystemTime,
+};
+
+use futures_util::{
+    future::{FutureExt, LocalBoxFuture},
+    stream::{FuturesUnordered, StreamExt},
+};
+use hickory_resolver::proto::rr::RecordType;
+
+use super::{
+    macros::{self, MacroString, Values},
+    record::{Mechanism, Record, SyntaxError, is_spf},
+};
+use crate::{
+    Context, Evidence, Name,
+    address::Family,
+    net::{NoAnswer, dns::Answer},
+};
+
+/// How many different questions one domain's tree may ask; a tree that wants more is broken anyway.
+const MOST_QUESTIONS: usize = 100;
+
+/// What stands at a domain where an SPF record is looked for.
+#[derive(Clone, Debug)]
+pub(super) enum Published {
+    /// One record.
+    One(Record),
+    /// One record that the grammar does not accept, and its text.
+    Spoiled(String, SyntaxError),
+    /// None, and why.
+    Nothing(String),
+    /// More than one.
+    Several(Vec<Vec<u8>>),
+    /// It could not be found out.
+    Silent(NoAnswer),
+}
+
+/// What stands at `domain`, and how that was seen.
+pub(super) async fn published(cx: &Context, domain: &Name) -> (Published, Vec<Evidence>) {
+    match cx.net.dns.ask(domain, RecordType::TXT).await {
+        Ok(answer) => (read(&answer), vec![answer.evidence()]),
+        Err(silence) => {
+            let evidence = vec![silence.evidence()];
+            (Published::Silent(silence), evidence)
+        }
+    }
+}
+
+fn read(answer: &Answer) -> Published {
+    let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
+    match texts.as_slice() {
+        [] if answer.is_nxdomain() => Published::Nothing(answer.absence()),
+        [] => Published::Nothing("no TXT record that begins with v=spf1".to_owned()),
+        [text] => match Record::parse(text) {
+            Ok(record) => Published::One(record),
+            Err(error) => Published::Spoiled(String::from_utf8_lossy(text).into_owned(), error),
+        },
+        _ => Published::Several(texts),
+    }
+}
+
+/// Every record that a domain's record leads to.
+pub(super) struct Tree {
+    root: Name,
+    helo: String,
+    families: Vec<Family>,
+    places: HashMap<Name, Published>,
+    /// Whether there is more than [`MOST_QUESTIONS`] would show.
+    pub(super) cut: bool,
+}
+
+/// What a term costs: itself, and what is inside the record it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub(super) term: String,
+    pub(super) lookups: usize,
+    inside: Rc<[Cost]>,
+}
+
+/// A question on its way, and what its answer leads to.
+type Asking<'a> = LocalBoxFuture<'a, (Name, Arrival)>;
+
+enum Arrival {
+    Record(Published),
+    Exchanges(Vec<Name>),
+    Nothing,
+}
+
+impl Tree {
+    /// Fetches the tree of `root`, and asks along the way what its terms will ask about outgoing addresses.
+    pub(super) async fn fetch(cx: &Context, root: &Name) -> Self {
+        let named: Vec<IpAddr> = cx.named_addresses().collect();
+        let is_used = |family: &Family| named.is_empty() || named.iter().any(|address| Family::of(*address) == *family);
+        let mut tree = Self {
+            root: root.clone(),
+            helo: cx.target.hostname.as_ref().map(ToString::to_string).unwrap_or_default(),
+            families: cx.families().filter(is_used).collect(),
+            places: HashMap::new(),
+            cut: false,
+        };
+        let mut asked = HashSet::new();
+        let mut asking: FuturesUnordered<Asking<'_>> = FuturesUnordered::new();
+        let mut wanted = vec![(root.clone(), RecordType::TXT)];
+        loop {
+            for question in wanted.drain(..) {
+                if asked.len() == MOST_QUESTIONS {
+                    tree.cut |= question.1 == RecordType::TXT && !asked.contains(&question);
+                } else if asked.insert(question.clone()) {
+                    asking.push(arrival(cx, question).boxed_local());
+                }
+            }
+            let Some((name, arrival)) = asking.next().await else { return tree };
+            match arrival {
+                Arrival::Record(published) => {
+                    if let Published::One(record) = &published {
+                        wanted = tree.questions(&name, record);
+                    }
+                    tree.places.insert(name, published);
+                }
+                Arrival::Exchanges(names) => wanted = names.iter().flat_map(|name| tree.addresses(name)).collect(),
+                Arrival::Nothing => {}
+            }
+        }
+    }
+
+    /// The domains that evaluation may reach, with what stands there, in the order of a walk.
+    pub(super) fn walk(&self) -> Vec<(&Name, &Published)> {
+        let mut seen: Vec<(&Name, &Published)> = Vec::new();
+        let mut next = vec![self.root.clone()];
+        while let Some(domain) = next.pop() {
+            let Some((domain, published)) = self.places.get_key_value(&domain) else { continue };
+            if seen.iter().any(|(known, _)| *known == domain) {
+                continue;
+            }
+            seen.push((domain, published));
+            if let Published::One(record) = published {
+                next.extend(self.leads_to(domain, record).into_iter().rev());
+            }
+        }
+        seen
+    }
+
+    /// The good records among [`Tree::walk`].
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
+        self.walk().into_iter().filter_map(|(domain, published)| match published {
+            Published::One(record) => Some((domain, record)),
+            _ => None,
+        })
+    }
+
+    /// What could not be found out, if anything.
+    pub(super) fn silence(&self) -> Option<NoAnswer> {
+        self.walk().into_iter().find_map(|(_, published)| match published {
+            Published::Silent(silence) => Some(silence.clone()),
+            _ => None,
+        })
+    }
+
+    /// What stands at `domain`, if it belongs to the tree and was fetched.
+    pub(super) fn at(&self, domain: &Name) -> Option<(&Name, &Published)> {
+        self.places.get_key_value(domain)
+    }
+
+    /// What the terms of the root's record cost, worst case: each is counted every time it is reached, `all` ends a
+    /// record, and `redirect` counts where there is no `all`.
+    ///
+    /// # Errors
+    /// The path that leads back to itself.
+    pub(super) fn costs(&self) -> Result<Rc<[Cost]>, Vec<Name>> {
+        self.costs_of(&self.root, &mut vec![self.root.clone()], &mut HashMap::new())
+    }
+
+    /// The recursion is no deeper than there are distinct names, of which there are at most [`MOST_QUESTIONS`].
+    fn costs_of(
+        &self,
+        domain: &Name,
+        path: &mut Vec<Name>,
+        known: &mut HashMap<Name, Rc<[Cost]>>,
+    ) -> Result<Rc<[Cost]>, Vec<Name>> {
+        if let Some(costs) = known.get(domain) {
+            return Ok(Rc::clone(costs));
+        }
+        let Some(Published::One(record)) = self.places.get(domain) else { return Ok(Rc::from([])) };
+        let mut costs = Vec::new();
+        let branches = record.reachable().filter_map(|directive| match &directive.mechanism {
+            Mechanism::All | Mechanism::Ip(_) => None,
+            Mechanism::Include(target) => Some((&directive.text, Some(target))),
+            Mechanism::A(..) | Mechanism::Mx(..) | Mechanism::Ptr(_) | Mechanism::Exists(_) => Some((&directive.text, None)),
+        });
+        let redirect = record.reachable_redirect().map(|redirect| (&redirect.text, Some(&redirect.target)));
+        for (term, target) in branches.chain(redirect) {
+            let inside = match target.and_then(|target| self.fixed(domain, target)) {
+                Some(target) => self.costs_inside(target, path, known)?,
+                None => Rc::from([]),
+            };
+            let lookups = inside.iter().fold(1_usize, |sum, cost: &Cost| sum.saturating_add(cost.lookups));
+            costs.push(Cost { term: term.clone(), lookups, inside });
+        }
+        let costs: Rc<[Cost]> = costs.into();
+        known.insert(domain.clone(), Rc::clone(&costs));
+        Ok(costs)
+    }
+
+    fn costs_inside(
+        &self,
+        target: Name,
+        path: &mut Vec<Name>,
+        known: &mut HashMap<Name, Rc<[Cost]>>,
+    ) -> Result<Rc<[Cost]>, Vec<Name>> {
+        let circular = path.contains(&target);
+        path.push(target.clone());
+        if circular {
+            return Err(path.clone());
+        }
+        let costs = self.costs_of(&target, path, known);
+        path.pop();
+        costs
+    }
+
+    /// What the terms of a record ask.
+    fn questions(&self, domain: &Name, record: &Record) -> Vec<(Name, RecordType)> {
+        let named = |target: &Option<MacroString>| self.subject(domain, target.as_ref());
+        let terms = record.reachable().flat_map(|directive| match &directive.mechanism {
+            Mechanism::A(target, _) => named(target).map(|name| self.addresses(&name)).unwrap_or_default(),
+            Mechanism::Mx(target, _) => Vec::from_iter(named(target).map(|name| (name, RecordType::MX))),
+            Mechanism::Exists(target) => Vec::from_iter(self.fixed(domain, target).map(|name| (name, RecordType::A))),
+            Mechanism::All | Mechanism::Ip(_) | Mechanism::Include(_) | Mechanism::Ptr(_) => Vec::new(),
+        });
+        terms.chain(self.leads_to(domain, record).into_iter().map(|target| (target, RecordType::TXT))).collect()
+    }
+
+    /// The domains of the records that a record leads to.
+    fn leads_to(&self, domain: &Name, record: &Record) -> Vec<Name> {
+        let includes = record.reachable().filter_map(|directive| match &directive.mechanism {
+            Mechanism::Include(target) => Some(target),
+            _ => None,
+        });
+        let redirect = record.reachable_redirect().map(|redirect| &redirect.target);
+        includes.chain(redirect).filter_map(|target| self.fixed(domain, target)).collect()
+    }
+
+    /// The name that a term in the record of `domain` is about: the domain itself where it names none. `None` where it
+    /// depends on the sender's address.
+    pub(super) fn subject(&self, domain: &Name, target: Option<&MacroString>) -> Option<Name> {
+        target.map_or_else(|| Some(domain.clone()), |target| self.fixed(domain, target))
+    }
+
+    /// The name a `domain-spec` means, unless it depends on the sender's address.
+    pub(super) fn fixed(&self, domain: &Name, target: &MacroString) -> Option<Name> {
+        if target.uses(b"ipv") {
+            return None;
+        }
+        macros::target(&target.expand(&Values {
+            local_part: b"postmaster",
+            sender_domain: self.root.to_string().as_bytes(),
+            domain,
+            ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            helo: self.helo.as_bytes(),
+            validated: "",
+            now: SystemTime::UNIX_EPOCH,
+        }))
+    }
+
+    fn addresses(&self, name: &Name) -> Vec<(Name, RecordType)> {
+        self.families.iter().map(|family| (name.clone(), family.record_type())).collect()
+    }
+}
+
+async fn arrival(cx: &Context, (name, rtype): (Name, RecordType)) -> (Name, Arrival) {
+    if rtype == RecordType::TXT {
+        let (published, _) = published(cx, &name).await;
+        return (name, Arrival::Record(published));
+    }
+    let arrival = match cx.net.dns.ask(&name, rtype).await {
+        Ok(answer) if rtype == RecordType::MX => {
+            Arrival::Exchanges(answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect())
+        }
+        _ => Arrival::Nothing,
+    };
+    (name, arrival)
+}
+
+impl Cost {
+    /// The branches as lines, indented by depth, as many as one can read.
+    pub(super) fn lines(costs: &[Self]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut next: Vec<(usize, &Self)> = costs.iter().rev().map(|cost| (0, cost)).collect();
+        while let Some((depth, cost)) = next.pop().filter(|_| lines.len() < MOST_QUESTIONS) {
+            lines.push(format!("{}{} {}", "  ".repeat(depth), cost.lookups, cost.term));
+            next.extend(cost.inside.iter().rev().map(|cost| (depth + 1, cost)));
+        }
+        lines
+    }
+}
