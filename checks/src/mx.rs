@@ -1,0 +1,150 @@
+//! Where replies and bounces go.
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::RecordType;
+
+use crate::{
+    Abstain, Context, Finding, Fix, Name, Protocols, Status,
+    address::{Family, unseen},
+    check::checks,
+    net::dns::Answer,
+};
+
+checks! {
+    /// The sender domain can receive mail.
+    ///
+    /// Replies and bounces go to the domain's MX; a domain that cannot receive is distrusted as a sender, and many
+    /// receivers reject it at once. A null MX says that it never will (RFC 7505 section 4.2).
+    ///
+    /// # Fix
+    /// Publish an MX record that names a host that accepts the domain's mail.
+    "mx.record" ("RFC 5321 section 5.1") => record,
+
+    /// Every mail exchange has a public address of its own.
+    ///
+    /// An MX record names a host with A or AAAA records, not a CNAME and not an address (RFC 5321 section 5.1, RFC 2181
+    /// section 10.3).
+    ///
+    /// # Fix
+    /// Name the host that the alias leads to, and publish its addresses.
+    "mx.address" ("RFC 5321 section 5.1") => address,
+}
+
+async fn record(cx: &Context) -> Vec<Finding> {
+    if cx.target.domains.is_empty() {
+        return vec![Finding::skip("no domain given")];
+    }
+    join_all(cx.target.domains.iter().map(async |domain| Finding::from(record_of(cx, domain).await).about(domain))).await
+}
+
+async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
+    let answer = cx.net.dns.ask(domain, RecordType::MX).await?;
+    let exchanges = answer.exchanges();
+    let nulls = exchanges.iter().filter(|(_, exchange)| exchange.is_root()).count();
+    let publish = || Fix::Zone(format!("{domain}. 3600 IN MX 10 mail.example.com."));
+    let finding = match (exchanges.len(), nulls) {
+        (0, _) if answer.is_nxdomain() => Finding::fail(answer.absence()).fix(publish()),
+        (0, _) => implicit(cx, domain, &answer).await?.fix(publish()),
+        (1, 1) => Finding::warn("null MX: the domain receives no mail, and some receivers reject senders that cannot")
+            .fix(Fix::Advice("Publish an MX record for replies and bounces, or send from a domain that has one".to_owned())),
+        (_, 1..) => Finding::fail("a null MX beside others, which receivers take for a mistake")
+            .fix(Fix::Zone(lines(domain, &exchanges))),
+        _ => Finding::pass(exchanges.iter().map(|(_, exchange)| exchange.to_string()).collect::<Vec<_>>().join(", ")),
+    };
+    Ok(finding.saw([answer.evidence()]))
+}
+
+/// The MX records without the null one.
+fn lines(domain: &Name, exchanges: &[(u16, Name)]) -> String {
+    let others = exchanges.iter().filter(|(_, exchange)| !exchange.is_root());
+    let lines = others.map(|(preference, exchange)| format!("{domain}. 3600 IN MX {preference} {exchange}."));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Without MX the domain's own addresses are tried (RFC 5321 section 5.1).
+async fn implicit(cx: &Context, domain: &Name, answer: &Answer) -> Result<Finding, Abstain> {
+    let addresses = cx.net.dns.addresses(domain, Protocols::All).await?;
+    Ok(match addresses.is_empty() {
+        true => Finding::fail(format!("{}, and no address either", answer.absence())),
+        false => Finding::warn(format!("{}: mail goes to the domain's own address", answer.absence())),
+    })
+}
+
+async fn address(cx: &Context) -> Vec<Finding> {
+    if cx.target.domains.is_empty() {
+        return vec![Finding::skip("no domain given")];
+    }
+    join_all(cx.target.domains.iter().map(|domain| addresses_of(cx, domain))).await.concat()
+}
+
+async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
+    let answer = match cx.net.dns.ask(domain, RecordType::MX).await {
+        Ok(answer) => answer,
+        Err(silence) => return vec![Finding::from(Abstain::Unknown(silence)).about(domain)],
+    };
+    let mut exchanges: Vec<Name> = answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect();
+    exchanges.retain(|exchange| !exchange.is_root());
+    if exchanges.is_empty() {
+        let needs = Finding::from(Abstain::Needs("an MX record".to_owned(), "mx.record"));
+        return vec![needs.saw([answer.evidence()]).about(domain)];
+    }
+    let mut seen = Vec::new();
+    exchanges.retain(|exchange| !seen.contains(exchange) && { seen.push(exchange.clone()); true });
+    let judged = join_all(exchanges.iter().map(|exchange| exchange_of(cx, exchange))).await;
+    let any_resolves = judged.iter().any(|judged| matches!(judged, Ok((_, true))));
+    judged
+        .into_iter()
+        .zip(&exchanges)
+        .map(|(judged, exchange)| {
+            let finding = judged.map(|(finding, resolves)| match any_resolves && !resolves {
+                true => finding.at_most(Status::Warn),
+                false => finding,
+            });
+            Finding::from(finding).about(format!("{domain} {exchange}"))
+        })
+        .collect()
+}
+
+/// The verdict on one exchange, and whether it resolves at all.
+async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), Abstain> {
+    let advice = |text: &str| Fix::Advice(text.to_owned());
+    if exchange.address_literal().is_some() {
+        let finding = Finding::fail("an address, where a host name is due");
+        return Ok((finding.fix(advice("Name a host, and publish the address as its A record")), true));
+    }
+    let asked = Family::BOTH.map(|family| cx.net.dns.ask(exchange, family.record_type()));
+    let mut answers = Vec::new();
+    let mut silence = None;
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(why) => silence = Some(why),
+        }
+    }
+    let evidence: Vec<_> = answers.iter().map(Answer::evidence).collect();
+    let addresses: Vec<_> = answers.iter().flat_map(Answer::addresses).collect();
+    let hidden = addresses.iter().filter_map(|address| unseen(*address).map(|why| format!("{address} is {why}")));
+    let hidden: Vec<String> = hidden.collect();
+    let shown = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let finding = if let Some(end) = answers.iter().find_map(|answer| answer.aliases().last()) {
+        Finding::fail(format!("a CNAME that leads to {end}")).fix(advice(&format!("Name {end} in the MX record")))
+    } else if addresses.is_empty() {
+        match (silence, answers.first()) {
+            (Some(silence), _) => return Err(silence.into()),
+            (None, answer) => {
+                let why = answer.filter(|answer| answer.is_nxdomain()).map(Answer::absence);
+                let finding = Finding::fail(why.unwrap_or_else(|| "no address".to_owned()));
+                let fix = advice("Publish the host's A and AAAA records, or take it out of the MX");
+                return Ok((finding.saw(evidence).fix(fix), false));
+            }
+        }
+    } else if hidden.len() == addresses.len() {
+        Finding::fail(format!("nobody outside can reach it: {}", hidden.join(", ")))
+            .fix(advice("Publish the address that senders can reach"))
+    } else if !hidden.is_empty() {
+        Finding::warn(format!("{shown}; {}", hidden.join(", "))).fix(advice("Publish only addresses that senders can reach"))
+    } else {
+        Finding::pass(shown)
+    };
+    Ok((finding.saw(evidence), true))
+}
