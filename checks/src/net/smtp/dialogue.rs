@@ -1,0 +1,301 @@
+//! One dialogue with one address of the relay: as far as it goes, nothing that was seen is lost.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout_at,
+};
+
+use super::{
+    login::{Attempt, Mechanism, Withheld, log_in},
+    redaction::Redaction,
+    reply::Reply,
+    route::Endpoint,
+    wire::{Cause, Stage, Transcript, Wire, silence},
+};
+use crate::{
+    Context, Credentials, TlsLevel,
+    address::Family,
+    net::{
+        Deadline,
+        tls::{self, Session, Wanted},
+    },
+    target::Host,
+};
+
+/// How long a TCP connection may take.
+const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a TLS handshake may take.
+const PATIENCE_FOR_TLS: Duration = Duration::from_secs(30);
+
+/// One dialogue with one address of the relay.
+#[derive(Debug)]
+pub(crate) struct Dialogue {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) banner: Option<Reply>,
+    /// The reply to EHLO, or HELO, before TLS.
+    pub(crate) greeting: Option<Reply>,
+    /// The reply to STARTTLS.
+    pub(crate) starttls: Option<Reply>,
+    /// How many octets came in clear after the reply to STARTTLS.
+    pub(crate) injected: usize,
+    pub(crate) session: Option<Session>,
+    /// The reply to EHLO under TLS.
+    pub(crate) secured: Option<Reply>,
+    pub(crate) login: Option<Attempt>,
+    /// What ended it early, and where.
+    pub(crate) broke: Option<(Stage, Cause)>,
+    pub(crate) transcript: Transcript,
+}
+
+/// What all dialogues of a run have in common.
+pub(super) struct Script<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) deadline: Deadline,
+    pub(super) redaction: Redaction,
+}
+
+/// Who may log in: one dialogue a run, the first in Postfix's order that can.
+pub(super) struct Turn {
+    before: Option<oneshot::Receiver<bool>>,
+    after: Option<oneshot::Sender<bool>>,
+}
+
+impl Turn {
+    /// One for each of `count` dialogues, in order.
+    pub(super) fn line(count: usize) -> Vec<Self> {
+        let mut before = None;
+        let turn = |_| {
+            let (sender, receiver) = oneshot::channel();
+            Self { before: before.replace(receiver), after: Some(sender) }
+        };
+        (0..count).map(turn).collect()
+    }
+
+    /// Whether this dialogue logs in, if it `can`: nobody before it does. The next ones are told.
+    async fn come(&mut self, can: bool) -> bool {
+        let free = match self.before.take() {
+            Some(before) => before.await.unwrap_or(false),
+            None => true,
+        };
+        if let Some(after) = self.after.take() {
+            // The last in line has nobody to tell.
+            let _ = after.send(free && !can);
+        }
+        free && can
+    }
+}
+
+impl Dialogue {
+    /// The dialogue with `endpoint`, to its end.
+    pub(super) async fn held(endpoint: Endpoint, script: &Script<'_>, mut turn: Turn) -> Self {
+        let mut dialogue = Self {
+            endpoint,
+            banner: None,
+            greeting: None,
+            starttls: None,
+            injected: 0,
+            session: None,
+            secured: None,
+            login: None,
+            broke: None,
+            transcript: Transcript::default(),
+        };
+        let mut transcript = Transcript::default();
+        if let Err(cause) = dialogue.talk(script, &mut transcript, &mut turn).await {
+            dialogue.broke = Some((transcript.stage, cause));
+        }
+        // Whoever did not log in leaves it to the next in line.
+        turn.come(false).await;
+        dialogue.transcript = transcript;
+        dialogue
+    }
+
+    /// Whether the server answered EHLO: the address is one that mail can be given to.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.greeting.is_some() || self.secured.is_some()
+    }
+
+    /// The family this machine has no way to, if that is why there is no dialogue.
+    pub(super) fn unrouted(&self) -> Option<Family> {
+        match self.broke {
+            Some((_, Cause::NoRoute(_) | Cause::Unreachable(_))) => Some(Family::of(self.endpoint.address)),
+            _ => None,
+        }
+    }
+
+    async fn talk(&mut self, script: &Script<'_>, transcript: &mut Transcript, turn: &mut Turn) -> Result<(), Cause> {
+        let policy = &script.cx.target.tls;
+        let socket = connected(self.endpoint.socket, script.deadline).await?;
+        let me = introduction(script.cx, &socket);
+        let mut stream = socket;
+        if !policy.wrappermode {
+            let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
+            let outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
+            if !matches!(outcome, Ok(true)) {
+                wire.quit().await;
+                return outcome.map(drop);
+            }
+            (stream, self.injected) = wire.into_parts();
+        }
+        transcript.stage = Stage::Handshake;
+        let stream = self.shake_hands(script, stream).await?;
+        let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
+        let outcome = self.talk_in_private(&mut wire, &me, script.cx, turn).await;
+        wire.quit().await;
+        outcome
+    }
+
+    /// Banner, EHLO and STARTTLS; whether TLS comes next.
+    async fn talk_in_clear<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<'_, S>,
+        me: &str,
+        level: TlsLevel,
+    ) -> Result<bool, Cause> {
+        wire.enter(Stage::Greeting);
+        self.banner = Some(welcome(wire.banner().await?)?);
+        let greeting = self.greeting.insert(greeted(wire, me).await?);
+        if level == TlsLevel::None || !greeting.offers("STARTTLS") {
+            return Ok(false);
+        }
+        wire.enter(Stage::StartTls);
+        let reply = wire.command("STARTTLS").await?;
+        // RFC 3207 section 4: 220 and nothing else.
+        let accepted = reply.code == 220;
+        self.starttls = Some(reply);
+        Ok(accepted)
+    }
+
+    async fn shake_hands(
+        &mut self,
+        script: &Script<'_>,
+        stream: TcpStream,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, Cause> {
+        let patience = script.deadline.within(PATIENCE_FOR_TLS);
+        let (host, anchors) = (&self.endpoint.host, &script.cx.target.tls.anchors);
+        let (stream, session) = timeout_at(patience, tls::connect(stream, host, anchors, script.cx.now))
+            .await
+            .map_err(|_| silence(script.deadline, "end of the TLS handshake", PATIENCE_FOR_TLS))?
+            .map_err(Cause::NoTls)?;
+        self.session = Some(session);
+        Ok(stream)
+    }
+
+    /// The banner, where TLS came first; EHLO, and AUTH where it is this dialogue's turn.
+    async fn talk_in_private<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<'_, S>,
+        me: &str,
+        cx: &Context,
+        turn: &mut Turn,
+    ) -> Result<(), Cause> {
+        wire.enter(if self.banner.is_none() { Stage::Greeting } else { Stage::Secured });
+        if self.banner.is_none() {
+            self.banner = Some(welcome(wire.banner().await?)?);
+        }
+        let offered = self.secured.insert(greeted(wire, me).await?).mechanisms();
+        self.login = Some(match self.permitted(cx, &offered) {
+            Err(why) => Attempt::Withheld(why),
+            Ok(_) if !turn.come(true).await => Attempt::Withheld(Withheld::Elsewhere),
+            Ok((mechanism, credentials)) => {
+                wire.enter(Stage::Login);
+                log_in(wire, mechanism, credentials).await?
+            }
+        });
+        Ok(())
+    }
+
+    /// What to log in with, if nothing speaks against a login here.
+    fn permitted<'a>(&self, cx: &'a Context, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
+        let credentials = cx.target.sasl.as_ref().ok_or(Withheld::NoCredentials)?;
+        let mechanism = Mechanism::chosen(credentials, offered)?;
+        let policy = &cx.target.tls;
+        // Whoever typed `may` or `encrypt` has asked for what Postfix does: the password goes to anybody.
+        if policy.level_typed && policy.level < TlsLevel::Verify {
+            return Ok((mechanism, credentials));
+        }
+        let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
+        if !session.is_trusted(policy.level) {
+            return Err(Withheld::Untrusted);
+        }
+        match session.names.matching(&wanted(cx, &self.endpoint.host)) {
+            Some(_) => Ok((mechanism, credentials)),
+            None => Err(Withheld::Misnamed),
+        }
+    }
+}
+
+/// The names that Postfix looks for in the certificate of `host`: at `secure` those of the next-hop, else the host's.
+pub(crate) fn wanted(cx: &Context, host: &Host) -> Vec<Wanted> {
+    let next_hop = cx.target.relay.as_ref().map(|hop| &hop.host).filter(|_| cx.target.tls.level == TlsLevel::Secure);
+    match (next_hop, host) {
+        (Some(next_hop), _) => vec![Wanted::Host(bare(next_hop)), Wanted::Below(bare(next_hop))],
+        (None, Host::Name(name)) => vec![Wanted::Host(name.to_string())],
+        (None, Host::Address(address)) => vec![Wanted::Address(*address)],
+    }
+}
+
+fn bare(host: &Host) -> String {
+    match host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(address) => address.to_string(),
+    }
+}
+
+async fn connected(to: SocketAddr, deadline: Deadline) -> Result<TcpStream, Cause> {
+    let patience = deadline.within(PATIENCE_TO_CONNECT);
+    match timeout_at(patience, TcpStream::connect(to)).await {
+        Err(_) => Err(silence(deadline, "TCP connection", PATIENCE_TO_CONNECT)),
+        Ok(Err(error)) => Err(unconnected(&error)),
+        Ok(Ok(socket)) => {
+            // Each command waits for its reply: Nagle's algorithm would only hold the last segment back.
+            let _ = socket.set_nodelay(true);
+            Ok(socket)
+        }
+    }
+}
+
+fn unconnected(error: &io::Error) -> Cause {
+    /// EAFNOSUPPORT of Linux, which has no `ErrorKind`: a kernel without IPv6.
+    const FAMILY_NOT_SUPPORTED: i32 = 97;
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => Cause::NoRoute(error.to_string()),
+        _ if error.raw_os_error() == Some(FAMILY_NOT_SUPPORTED) => Cause::NoRoute(error.to_string()),
+        io::ErrorKind::HostUnreachable => Cause::Unreachable("no route to the host".to_owned()),
+        io::ErrorKind::ConnectionRefused => Cause::Lost("connection refused".to_owned()),
+        io::ErrorKind::ConnectionReset => Cause::Lost("connection reset".to_owned()),
+        io::ErrorKind::TimedOut => Cause::Silent("no TCP connection: timed out".to_owned()),
+        _ => Cause::Lost(format!("no connection: {error}")),
+    }
+}
+
+/// HOSTNAME, or the connection's own address as a literal (RFC 5321 section 4.1.3).
+fn introduction(cx: &Context, socket: &TcpStream) -> String {
+    match (&cx.target.hostname, socket.local_addr().map(|local| local.ip())) {
+        (Some(hostname), _) => hostname.to_string(),
+        (None, Ok(IpAddr::V4(address))) => format!("[{address}]"),
+        (None, Ok(IpAddr::V6(address))) => format!("[IPv6:{address}]"),
+        (None, Err(_)) => "[127.0.0.1]".to_owned(),
+    }
+}
+
+/// EHLO; HELO for the server that does not know it (RFC 5321 section 3.2).
+async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<'_, S>, me: &str) -> Result<Reply, Cause> {
+    match wire.command(&format!("EHLO {me}")).await? {
+        reply if reply.is_negative() => welcome(wire.command(&format!("HELO {me}")).await?),
+        reply => welcome(reply),
+    }
+}
+
+fn welcome(reply: Reply) -> Result<Reply, Cause> {
+    if reply.is_positive() { Ok(reply) } else { Err(Cause::Unwelcome(reply)) }
+}

@@ -1,0 +1,251 @@
+//! Lines out, replies in: under limits, with patience, and with a transcript.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout_at,
+};
+
+use super::{
+    redaction::Redaction,
+    reply::{Line, Reply, line},
+};
+use crate::net::{Deadline, tls::Refusal};
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// RFC 5321 section 4.5.3.1.5 allows 512 octets a line; servers are forgiven more, not everything.
+const LONGEST_LINE: usize = 8 * 1024;
+
+/// The whole reply, which may have many lines.
+const LONGEST_REPLY: usize = 64 * 1024;
+const MOST_LINES: usize = 512;
+
+/// How far a dialogue has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The TCP connection.
+    #[default]
+    Connect,
+    /// The server's greeting, and EHLO.
+    Greeting,
+    /// STARTTLS.
+    StartTls,
+    /// The TLS handshake.
+    Handshake,
+    /// EHLO after STARTTLS.
+    Secured,
+    /// AUTH.
+    Login,
+    /// QUIT.
+    Quit,
+}
+
+/// Why a dialogue ended before its end.
+#[derive(Clone, Debug)]
+pub(crate) enum Cause {
+    /// This machine has no way to such addresses.
+    NoRoute(String),
+    /// Nobody can be reached at this address.
+    Unreachable(String),
+    /// The connection was refused, reset or closed.
+    Lost(String),
+    /// Nothing came in time.
+    Silent(String),
+    /// Something came that is no SMTP reply.
+    NotSmtp(String),
+    /// The server said no, or not now.
+    Unwelcome(Reply),
+    /// The TLS handshake failed.
+    NoTls(Refusal),
+}
+
+/// Who said what, and when.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transcript {
+    pub(super) stage: Stage,
+    lines: Vec<(Stage, String)>,
+}
+
+impl Transcript {
+    /// What was said at `stages`, shortened.
+    pub(crate) fn excerpt(&self, stages: &[Stage]) -> String {
+        const MOST: usize = 40;
+        const LONGEST: usize = 300;
+        let mut said = self.lines.iter().filter(|(stage, _)| stages.contains(stage)).map(|(_, line)| line);
+        let mut shown: Vec<String> =
+            said.by_ref().take(MOST).map(|line| line.chars().take(LONGEST).collect()).collect();
+        match said.count() {
+            0 => {}
+            more => shown.push(format!("({more} more lines)")),
+        }
+        shown.join("\n")
+    }
+
+    fn note(&mut self, who: char, line: &str) {
+        self.lines.push((self.stage, format!("{who}: {line}")));
+    }
+}
+
+/// Our end of an SMTP dialogue.
+pub(super) struct Wire<'a, S> {
+    stream: S,
+    unread: Vec<u8>,
+    transcript: &'a mut Transcript,
+    redaction: &'a Redaction,
+    deadline: Deadline,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
+    pub(super) fn new(stream: S, transcript: &'a mut Transcript, redaction: &'a Redaction, deadline: Deadline) -> Self {
+        Self { stream, unread: Vec::new(), transcript, redaction, deadline }
+    }
+
+    /// The stream, and how many octets were received that nobody has read: more than none after STARTTLS is an attack,
+    /// or a server that is open to one (RFC 3207 section 6).
+    pub(super) fn into_parts(self) -> (S, usize) {
+        (self.stream, self.unread.len())
+    }
+
+    /// What is done from here on.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.transcript.stage = stage;
+    }
+
+    /// The reply that comes unasked.
+    pub(super) async fn banner(&mut self) -> Result<Reply, Cause> {
+        self.awaited("banner", "").await
+    }
+
+    /// The reply to `command`.
+    pub(super) async fn command(&mut self, command: &str) -> Result<Reply, Cause> {
+        self.transcript.note('C', command);
+        let verb = command.split(' ').next().unwrap_or_default();
+        self.awaited(&format!("reply to {verb}"), &format!("{command}\r\n")).await
+    }
+
+    /// The reply to `line`, which holds a secret: the transcript has `shown` in its place.
+    pub(super) async fn confide(&mut self, line: &str, shown: &str) -> Result<Reply, Cause> {
+        self.transcript.note('C', shown);
+        let line = zeroize::Zeroizing::new(format!("{line}\r\n"));
+        self.awaited("reply to AUTH", &line).await
+    }
+
+    /// Says goodbye, and does not wait for the answer (it would cost a round trip).
+    pub(super) async fn quit(mut self) {
+        self.transcript.lines.push((Stage::Quit, "C: QUIT".to_owned()));
+        let patience = self.deadline.within(Duration::from_secs(1));
+        let farewell = async {
+            self.stream.write_all(b"QUIT\r\n").await?;
+            self.stream.shutdown().await
+        };
+        // Whoever does not listen any more need not be told.
+        let _ = timeout_at(patience, farewell).await;
+    }
+
+    async fn awaited(&mut self, what: &str, line: &str) -> Result<Reply, Cause> {
+        let deadline = self.deadline;
+        let exchange = async {
+            // A server that has hung up may have said why: what fails to be written is told by what cannot be read.
+            let _ = self.stream.write_all(line.as_bytes()).await;
+            let _ = self.stream.flush().await;
+            self.reply(what).await
+        };
+        match timeout_at(deadline.within(PATIENCE), exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(silence(deadline, what, PATIENCE)),
+        }
+    }
+
+    async fn reply(&mut self, what: &str) -> Result<Reply, Cause> {
+        let mut reply: Option<Reply> = None;
+        let mut octets = 0;
+        loop {
+            let text = self.line(what).await?;
+            octets += text.len();
+            let Some(Line { code, is_last, text }) = line(&text) else {
+                return Err(Cause::NotSmtp(format!("the {what} is not SMTP: {}", sample(&text))));
+            };
+            let reply_so_far = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
+            if reply_so_far.code != code {
+                let first = reply_so_far.code;
+                return Err(Cause::NotSmtp(format!(
+                    "the lines of the {what} have different codes, {first} and {code}"
+                )));
+            }
+            reply_so_far.lines.push(text.to_owned());
+            if octets > LONGEST_REPLY || reply_so_far.lines.len() > MOST_LINES {
+                return Err(Cause::NotSmtp(format!(
+                    "the {what} does not end: {octets} octets in {} lines",
+                    reply_so_far.lines.len()
+                )));
+            }
+            if is_last {
+                return reply.ok_or_else(|| Cause::NotSmtp(format!("the {what} is empty")));
+            }
+        }
+    }
+
+    /// One line without its end, and without our secret.
+    async fn line(&mut self, what: &str) -> Result<String, Cause> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.unread.iter().skip(searched).position(|octet| *octet == b'\n') {
+                let octets: Vec<u8> = self.unread.drain(..=searched + at).collect();
+                let text = String::from_utf8_lossy(&octets);
+                let text = self.redaction.redacted(text.trim_end_matches(['\r', '\n']));
+                self.transcript.note('S', &text);
+                return Ok(text);
+            }
+            searched = self.unread.len();
+            if searched > LONGEST_LINE {
+                let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
+                return Err(Cause::NotSmtp(format!("the {what} has a line of over {LONGEST_LINE} octets: {start}")));
+            }
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) => return Err(self.hung_up(what, "closed")),
+                Ok(_) => {}
+                Err(error) => return Err(self.failed(what, &error)),
+            }
+        }
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Cause {
+        match error.kind() {
+            // rustls calls it so when a peer closes without close_notify.
+            io::ErrorKind::UnexpectedEof => self.hung_up(what, "closed"),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => self.hung_up(what, "reset"),
+            io::ErrorKind::TimedOut => Cause::Silent(format!("no {what}: {error}")),
+            _ => Cause::Lost(format!("connection lost before the {what}: {error}")),
+        }
+    }
+
+    fn hung_up(&self, what: &str, how: &str) -> Cause {
+        match self.unread.is_empty() {
+            true => Cause::Lost(format!("connection {how} before the {what}")),
+            false => {
+                let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
+                Cause::Lost(format!("connection {how} in the middle of the {what}: {start}"))
+            }
+        }
+    }
+}
+
+/// Why nothing came: the whole audit was over, or our patience.
+pub(super) fn silence(deadline: Deadline, what: &str, patience: Duration) -> Cause {
+    Cause::Silent(match deadline.is_over() {
+        true => deadline.reason(),
+        false => format!("no {what} within {}", humantime::format_duration(patience)),
+    })
+}
+
+/// The beginning of something odd.
+fn sample(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", text.split_at(end).0),
+        None => format!("{text:?}"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Whom certificates are trusted from: typed trust anchors, or the system's.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::parsed;
+
+/// Trust anchors. The system's cost a good ten milliseconds to load and are loaded when a handshake first needs them.
+#[derive(Clone)]
+pub struct Anchors(Arc<Source>);
+
+enum Source {
+    System(LazyLock<Store>),
+    Typed(Store),
+}
+
+/// The same certificates twice: as webpki wants them, and by the name under which issuers are looked up.
+struct Store {
+    roots: RootCertStore,
+    certificates: Vec<(Vec<u8>, CertificateDer<'static>)>,
+}
+
+impl Anchors {
+    /// What Postfix calls `smtp_tls_CAfile` and `smtp_tls_CApath`, which add up; the system's where neither is given.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or holds no certificate: says which and why.
+    pub fn load(file: Option<&Path>, directory: Option<&Path>) -> Result<Self, String> {
+        if file.is_none() && directory.is_none() {
+            return Ok(Self(Arc::new(Source::System(LazyLock::new(system)))));
+        }
+        let mut certificates = Vec::new();
+        if let Some(file) = file {
+            certificates.extend(in_file(file)?);
+        }
+        if let Some(directory) = directory {
+            certificates.extend(in_directory(directory)?);
+        }
+        Ok(Self(Arc::new(Source::Typed(Store::new(certificates)))))
+    }
+
+    /// Whether the user named them, as Postfix needs it.
+    pub(crate) fn are_typed(&self) -> bool {
+        matches!(*self.0, Source::Typed(_))
+    }
+
+    /// Loads what is loaded late, so that no handshake waits for it.
+    pub(crate) fn warm(&self) {
+        self.store();
+    }
+
+    pub(super) fn roots(&self) -> &RootCertStore {
+        &self.store().roots
+    }
+
+    /// The anchors whose subject is `name`, in DER.
+    pub(super) fn named(&self, name: &[u8]) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.store().certificates.iter().filter(move |(subject, _)| subject == name).map(|(_, certificate)| certificate)
+    }
+
+    fn store(&self) -> &Store {
+        match &*self.0 {
+            Source::System(store) => store,
+            Source::Typed(store) => store,
+        }
+    }
+}
+
+impl Store {
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Self {
+        let mut roots = RootCertStore::empty();
+        let mut seen = HashSet::new();
+        let mut named = Vec::new();
+        for certificate in certificates {
+            let Ok(subject) = parsed(&certificate).map(|certificate| certificate.subject().as_raw().to_vec()) else {
+                continue;
+            };
+            if seen.insert(certificate.clone()) {
+                // What webpki cannot use as an anchor, OpenSSL may: it stays in the list of names.
+                let _ = roots.add(certificate.clone());
+                named.push((subject, certificate));
+            }
+        }
+        Self { roots, certificates: named }
+    }
+}
+
+fn system() -> Store {
+    Store::new(rustls_native_certs::load_native_certs().certs)
+}
+
+fn in_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let complaint = |why: String| format!("CA file {}: {why}", file.display());
+    let pem = fs::read(file).map_err(|error| complaint(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| complaint(format!("no valid PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(complaint("no certificate in it, expected PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
+    }
+    if let Some(why) = certificates.iter().find_map(|certificate| parsed(certificate).err()) {
+        return Err(complaint(why));
+    }
+    Ok(certificates)
+}
+
+/// Every PEM file of a directory, whatever its name: `c_rehash` names a certificate by its hash, people by what it is.
+fn in_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let complaint = |why: String| format!("CA directory {}: {why}", directory.display());
+    let mut files = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+        .map_err(|error| complaint(error.to_string()))?;
+    files.sort();
+    let certificates: Vec<_> = files
+        .iter()
+        .filter(|file| file.is_file())
+        .filter_map(|file| fs::read(file).ok())
+        .flat_map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect::<Vec<_>>())
+        .collect();
+    if certificates.is_empty() {
+        return Err(complaint("no file in it holds a PEM certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_come_from_files_and_directories() {
+        let scratch = std::env::temp_dir().join(format!("mail-preflight-anchors-{}", std::process::id()));
+        fs::create_dir_all(&scratch).unwrap();
+        let (good, empty) = (scratch.join("b204d74a.0"), scratch.join("README"));
+        let root = rcgen::generate_simple_self_signed(["root.test".to_owned()]).unwrap().cert;
+        fs::write(&good, root.pem()).unwrap();
+        fs::write(&empty, "nothing here").unwrap();
+
+        for (file, directory) in [(Some(&good), None), (None, Some(&scratch)), (Some(&good), Some(&scratch))] {
+            let anchors = Anchors::load(file.map(AsRef::as_ref), directory.map(AsRef::as_ref)).unwrap();
+            assert!(anchors.are_typed());
+            assert_eq!(anchors.store().certificates.len(), 1);
+        }
+        for (file, why) in
+            [(&empty, "no certificate in it"), (&scratch, "directory"), (&scratch.join("none"), "No such")]
+        {
+            let error = Anchors::load(Some(file), None).err().unwrap();
+            assert!(error.contains(why) && error.contains(&file.display().to_string()), "{error}");
+        }
+        fs::remove_file(&good).unwrap();
+        assert!(Anchors::load(None, Some(&scratch)).err().unwrap().contains("no file in it"));
+        fs::remove_dir_all(&scratch).unwrap();
+    }
+}

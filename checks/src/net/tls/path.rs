@@ -1,0 +1,401 @@
+//! The way from a certificate to a trust anchor as OpenSSL, and so Postfix, walks it, and what stands in it.
+//!
+//! webpki gives the second opinion: it knows name constraints, but refuses what OpenSSL takes (a CA's certificate as
+//! the server's own, version 1) and says too little about why.
+
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::ring,
+    pki_types::{CertificateDer, UnixTime},
+    server::ParsedCertificate,
+};
+use x509_parser::{
+    error::X509Error,
+    extensions::ParsedExtension,
+    oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA},
+    prelude::{GeneralName, X509Certificate, X509Name, X509Version},
+    public_key::PublicKey,
+};
+
+use super::{Anchors, moment, parsed};
+use crate::report::timestamp;
+
+/// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
+const LONGEST_PATH: usize = 10;
+
+/// More certificates than any server needs to send; a bomb of them is not worth the signatures.
+const MOST_CERTIFICATES: usize = 32;
+
+/// What ring checks signatures of, and so the least this tool can judge.
+pub(super) const SHORTEST_RSA: usize = 2048;
+
+/// What keeps a certificate from being trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is no certificate.
+    Unreadable(String),
+    /// It has vouched for itself, and is no anchor.
+    SelfSigned,
+    /// The server sent the root, which is no anchor.
+    UnknownRoot { root: String },
+    /// The way ends at an issuer that nobody has.
+    NoIssuer { issuer: String, of: String, alone: bool, offered: Option<String> },
+    /// The anchor is an intermediate, and OpenSSL wants its root too (Postfix sets no X509_V_FLAG_PARTIAL_CHAIN).
+    NoRoot { anchor: String, root: String },
+    /// The issuer's name is known, with another key.
+    OtherKey { issuer: String, of: String },
+    /// The way is longer than Postfix goes.
+    TooLong,
+    /// One certificate has run out; a CA's is named.
+    Expired { ca: Option<String>, since: SystemTime },
+    /// One certificate is of the future; a CA's is named.
+    NotYetValid { ca: Option<String>, until: SystemTime },
+    /// Its extended key usage, or its key usage, is another.
+    NotForServers,
+    /// A certificate that may not, or not for servers, has issued another.
+    NotAnIssuer { issuer: String },
+    /// A critical extension that nobody understands.
+    UnknownExtension { of: String, oid: String },
+    /// SHA-1: OpenSSL's security level 1, which Postfix sets where the certificate must match.
+    WeakDigest { of: String },
+    /// A CA on the way may not issue for this name.
+    NameConstraints,
+    /// We cannot tell.
+    Beyond(String),
+}
+
+impl Fault {
+    /// One word for programs.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::SelfSigned => "self-signed",
+            Self::UnknownRoot { .. } => "unknown-root",
+            Self::NoIssuer { alone: true, .. } => "missing-intermediate",
+            Self::NoIssuer { alone: false, .. } | Self::OtherKey { .. } => "unknown-issuer",
+            Self::NoRoot { .. } => "root-not-trusted",
+            Self::TooLong => "too-long",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::NotForServers => "not-for-servers",
+            Self::NotAnIssuer { .. } => "not-an-issuer",
+            Self::UnknownExtension { .. } => "unknown-extension",
+            Self::WeakDigest { .. } => "weak-digest",
+            Self::NameConstraints => "name-constraints",
+            Self::Beyond(_) => "not-judged",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = |ca: &Option<String>| ca.as_ref().map_or_else(String::new, |ca| format!("CA certificate {ca} "));
+        match self {
+            Self::Unreadable(why) => write!(f, "the certificate cannot be read: {why}"),
+            Self::SelfSigned => f.write_str("self-signed certificate"),
+            Self::UnknownRoot { root } => {
+                write!(f, "unknown issuer, the self-signed root {root} was sent but is not among the trust anchors")
+            }
+            Self::NoIssuer { issuer, of, alone, offered } => {
+                match alone {
+                    true => write!(
+                        f,
+                        "unknown issuer, {issuer} was not sent and is not among the trust anchors: \
+                         the intermediate certificate is missing, or its CA is not trusted"
+                    )?,
+                    false => write!(
+                        f,
+                        "unknown issuer, {issuer}, which issued {of}, was not sent and is not among the trust anchors"
+                    )?,
+                }
+                offered.iter().try_for_each(|url| write!(f, " (its CA offers it at {url})"))
+            }
+            Self::NoRoot { anchor, root } => write!(f, "{anchor} is among the trust anchors, its root {root} is not"),
+            Self::OtherKey { issuer, of } => write!(f, "unknown issuer, {of} was not signed by the {issuer} we know"),
+            Self::TooLong => write!(f, "the chain is longer than {LONGEST_PATH} certificates"),
+            Self::Expired { ca, since } => write!(f, "{}expired since {}", whose(ca), timestamp(*since)),
+            Self::NotYetValid { ca, until } => write!(f, "{}not valid before {}", whose(ca), timestamp(*until)),
+            Self::NotForServers => f.write_str("not designated for use as a server certificate"),
+            Self::NotAnIssuer { issuer } => write!(f, "{issuer} may not issue server certificates"),
+            Self::UnknownExtension { of, oid } => write!(f, "{of} has the unknown critical extension {oid}"),
+            Self::WeakDigest { of } => write!(f, "{of} is signed with SHA-1"),
+            Self::NameConstraints => f.write_str("the name constraints of its CA exclude its names"),
+            Self::Beyond(why) => write!(f, "could not be judged: {why}"),
+        }
+    }
+}
+
+/// Everything that stands between the first certificate of `chain` and trust at the time `now`.
+pub(super) fn faults(chain: &[CertificateDer<'static>], anchors: &Anchors, now: SystemTime) -> Vec<Fault> {
+    let mut sent = chain.iter().take(MOST_CERTIFICATES);
+    let leaf = match sent.next().map(|leaf| (leaf, parsed(leaf))) {
+        Some((leaf, Ok(certificate))) => Link { certificate, der: leaf, anchored: false },
+        Some((_, Err(why))) => return vec![Fault::Unreadable(why)],
+        None => return vec![Fault::Unreadable("none was sent".to_owned())],
+    };
+    let others = sent.filter_map(|der| Link::new(der, false)).collect();
+    let path = Path::climbed(leaf, others, anchors, now);
+    let mut faults = path.faults(now);
+    if faults.iter().all(|fault| matches!(fault, Fault::WeakDigest { .. })) {
+        faults.extend(path.second_opinion(chain, anchors, now));
+    }
+    faults
+}
+
+/// A certificate on the way, or one that may come to stand there.
+#[derive(Clone)]
+struct Link<'a> {
+    certificate: X509Certificate<'a>,
+    der: &'a CertificateDer<'static>,
+    anchored: bool,
+}
+
+/// What a signature says about two certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bond {
+    Signed,
+    /// For a reason that is ours.
+    Unsure(String),
+    Broken,
+}
+
+/// From the server's certificate up, as far as it goes, and what ended it there.
+struct Path<'a> {
+    links: Vec<Link<'a>>,
+    end: Option<Fault>,
+}
+
+impl<'a> Link<'a> {
+    fn new(der: &'a CertificateDer<'static>, anchored: bool) -> Option<Self> {
+        parsed(der).ok().map(|certificate| Self { certificate, der, anchored })
+    }
+
+    fn subject(&self) -> String {
+        shown(self.certificate.subject())
+    }
+
+    fn issuer(&self) -> String {
+        shown(self.certificate.issuer())
+    }
+
+    fn bond(&self, issuer: &Self) -> Bond {
+        let key = issuer.certificate.public_key();
+        match self.certificate.verify_signature(Some(key)) {
+            Ok(()) => Bond::Signed,
+            Err(X509Error::SignatureUnsupportedAlgorithm) => {
+                Bond::Unsure(format!("{} has a signature of an unknown kind", self.subject()))
+            }
+            Err(_) => match key.parsed() {
+                Ok(PublicKey::RSA(rsa)) if rsa.key_size() < SHORTEST_RSA => {
+                    Bond::Unsure(format!("{} has an RSA key of {} bits", issuer.subject(), rsa.key_size()))
+                }
+                _ => Bond::Broken,
+            },
+        }
+    }
+
+    fn is_self_signed(&self) -> bool {
+        self.certificate.subject().as_raw() == self.certificate.issuer().as_raw() && self.bond(self) != Bond::Broken
+    }
+
+    fn is_valid_at(&self, now: SystemTime) -> bool {
+        let validity = self.certificate.validity();
+        (moment(validity.not_before)..=moment(validity.not_after)).contains(&now)
+    }
+
+    /// OpenSSL's `X509_check_ca`: basic constraints, or, without any, key usage, or a root of version 1.
+    fn may_issue(&self) -> bool {
+        let certificate = &self.certificate;
+        let signs = certificate.key_usage().ok().flatten().map(|usage| usage.value.key_cert_sign());
+        match certificate.basic_constraints() {
+            Ok(Some(constraints)) => constraints.value.ca && signs != Some(false),
+            Ok(None) => signs.unwrap_or_else(|| certificate.version() == X509Version::V1 && self.is_self_signed()),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether extended key usage allows servers; with none, everything is allowed (RFC 5280 section 4.2.1.12).
+    fn is_extended_to_servers(&self) -> bool {
+        match self.certificate.extended_key_usage() {
+            Ok(usage) => usage.is_none_or(|usage| usage.value.server_auth),
+            Err(_) => false,
+        }
+    }
+
+    /// OpenSSL's X509_PURPOSE_SSL_SERVER.
+    fn is_for_servers(&self) -> bool {
+        let usage = match self.certificate.key_usage() {
+            Ok(usage) => usage.map(|usage| usage.value),
+            Err(_) => return false,
+        };
+        let fits =
+            usage.is_none_or(|usage| usage.digital_signature() || usage.key_encipherment() || usage.key_agreement());
+        fits && self.is_extended_to_servers()
+    }
+
+    fn is_constrained(&self) -> bool {
+        !matches!(self.certificate.name_constraints(), Ok(None))
+    }
+
+    /// Where the CA says that its own certificate is to be had (RFC 5280 section 4.2.2.1).
+    fn issuer_url(&self) -> Option<String> {
+        const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+        self.certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityInfoAccess(access) => {
+                access.accessdescs.iter().find_map(|description| match &description.access_location {
+                    GeneralName::URI(url) if description.access_method.to_id_string() == CA_ISSUERS => {
+                        Some(shortened(url))
+                    }
+                    _ => None,
+                })
+            }
+            _ => None,
+        })
+    }
+}
+
+impl<'a> Path<'a> {
+    /// OpenSSL's order: an anchor before what was sent, and from the first anchor on anchors only.
+    fn climbed(leaf: Link<'a>, others: Vec<Link<'a>>, anchors: &'a Anchors, now: SystemTime) -> Self {
+        let alone = others.is_empty();
+        let mut links = Vec::new();
+        let mut top = leaf;
+        loop {
+            let name = top.certificate.issuer().as_raw();
+            if top.is_self_signed() {
+                let anchored = top.anchored || anchors.named(name).any(|anchor| anchor == top.der);
+                let end = match anchored {
+                    true => None,
+                    false if links.is_empty() => Some(Fault::SelfSigned),
+                    false => Some(Fault::UnknownRoot { root: top.subject() }),
+                };
+                links.push(Link { anchored, ..top });
+                return Self { links, end };
+            }
+            if links.len() + 1 == LONGEST_PATH {
+                links.push(top);
+                return Self { links, end: Some(Fault::TooLong) };
+            }
+            let known = best(&top, anchors.named(name).filter_map(|der| Link::new(der, true)), now);
+            let named = others.iter().filter(|other| other.certificate.subject().as_raw() == name).cloned();
+            let found = match known {
+                Some((Bond::Signed | Bond::Unsure(_), _)) => known,
+                _ if top.anchored => known,
+                _ => best(&top, named, now).or(known),
+            };
+            let end = match found {
+                Some((Bond::Signed, issuer)) => {
+                    links.push(std::mem::replace(&mut top, issuer));
+                    continue;
+                }
+                Some((Bond::Unsure(why), _)) => Fault::Beyond(why),
+                Some((Bond::Broken, issuer)) => Fault::OtherKey { issuer: issuer.subject(), of: top.subject() },
+                None if top.anchored => Fault::NoRoot { anchor: top.subject(), root: top.issuer() },
+                None => Fault::NoIssuer { issuer: top.issuer(), of: top.subject(), alone, offered: top.issuer_url() },
+            };
+            links.push(top);
+            return Self { links, end: Some(end) };
+        }
+    }
+
+    fn faults(&self, now: SystemTime) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = self.end.iter().cloned().collect();
+        for (height, link) in self.links.iter().enumerate() {
+            let ca = (height > 0).then(|| link.subject());
+            let validity = link.certificate.validity();
+            if moment(validity.not_after) < now {
+                faults.push(Fault::Expired { ca: ca.clone(), since: moment(validity.not_after) });
+            }
+            if moment(validity.not_before) > now {
+                faults.push(Fault::NotYetValid { ca, until: moment(validity.not_before) });
+            }
+            if height == 0 && !link.is_for_servers() {
+                faults.push(Fault::NotForServers);
+            }
+            if height > 0 && !(link.may_issue() && link.is_extended_to_servers() && allows_below(link, height - 1)) {
+                faults.push(Fault::NotAnIssuer { issuer: link.subject() });
+            }
+            if !link.anchored && has_weak_digest(link) {
+                faults.push(Fault::WeakDigest { of: link.subject() });
+            }
+            faults.extend(unknown_extension(link));
+        }
+        faults
+    }
+
+    /// Where we found nothing, webpki may. What it refuses on principle does not count.
+    fn second_opinion(&self, chain: &[CertificateDer<'static>], anchors: &Anchors, now: SystemTime) -> Option<Fault> {
+        let (leaf, intermediates) = chain.split_first()?;
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let algorithms = ring::default_provider().signature_verification_algorithms.all;
+        let error = ParsedCertificate::try_from(leaf)
+            .and_then(|leaf| {
+                verify_server_cert_signed_by_trust_anchor(&leaf, anchors.roots(), intermediates, now, algorithms)
+            })
+            .err()?;
+        if self.links.iter().any(Link::is_constrained) {
+            return Some(Fault::NameConstraints);
+        }
+        (!self.is_refused_on_principle()).then(|| Fault::Beyond(error.to_string()))
+    }
+
+    fn is_refused_on_principle(&self) -> bool {
+        let alone = self.links.len() == 1;
+        let leaf_is_ca = self.links.first().is_some_and(|leaf| leaf.certificate.is_ca());
+        let odd = |link: &Link| link.certificate.version() != X509Version::V3 || has_weak_digest(link);
+        alone || leaf_is_ca || self.links.iter().any(odd)
+    }
+}
+
+/// The best of the certificates that bear the issuer's name: one that signed, and is valid now.
+fn best<'a>(
+    issued: &Link<'a>,
+    candidates: impl Iterator<Item = Link<'a>>,
+    now: SystemTime,
+) -> Option<(Bond, Link<'a>)> {
+    candidates.map(|candidate| (issued.bond(&candidate), candidate)).min_by_key(|(bond, candidate)| {
+        (matches!(bond, Bond::Broken), bond != &Bond::Signed, !candidate.is_valid_at(now))
+    })
+}
+
+/// pathLenConstraint counts the CA certificates below (RFC 5280 section 4.2.1.9).
+fn allows_below(link: &Link<'_>, below: usize) -> bool {
+    let limit = link.certificate.basic_constraints().ok().flatten().and_then(|found| found.value.path_len_constraint);
+    limit.is_none_or(|limit| usize::try_from(limit).is_ok_and(|limit| below <= limit))
+}
+
+fn has_weak_digest(link: &Link<'_>) -> bool {
+    let algorithm = &link.certificate.signature_algorithm.algorithm;
+    *algorithm == OID_PKCS1_SHA1WITHRSA || *algorithm == OID_SHA1_WITH_RSA
+}
+
+fn unknown_extension(link: &Link<'_>) -> Option<Fault> {
+    let unknown = |extension: &&x509_parser::prelude::X509Extension<'_>| {
+        extension.critical && extension.parsed_extension().unsupported()
+    };
+    link.certificate
+        .extensions()
+        .iter()
+        .find(unknown)
+        .map(|extension| Fault::UnknownExtension { of: link.subject(), oid: extension.oid.to_id_string() })
+}
+
+/// A distinguished name in a sentence.
+pub(super) fn shown(name: &X509Name<'_>) -> String {
+    let text = name.to_string();
+    if text.is_empty() { "(no name)".to_owned() } else { shortened(&text) }
+}
+
+/// Names are as long as their owners like.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text.to_owned(),
+    }
+}
