@@ -1,0 +1,303 @@
+//! The command line: what was typed.
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use checks::{Name, NextHop, Protocols, Redirect, Selector, TlsLevel};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::render::Format;
+
+const EXIT_CODES: &str = "\
+Exit code: 0 nothing failed, 1 something failed (with --strict: or warned), 2 bad usage or
+configuration, 3 nothing failed but something could not be found out";
+
+/// Longer than any audit takes, and far from what a clock can carry.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tells an admin, before go-live, whether mail from a host will be accepted: asks DNS and the relay what receivers
+/// will ask, and says what is right, what is wrong, how to see it, and what to change.
+#[derive(Parser)]
+#[command(name = "mail-preflight", version, arg_required_else_help = false, args_override_self = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Audit one host
+    #[command(after_help = EXIT_CODES, args_override_self = true)]
+    Check {
+        #[command(flatten)]
+        subject: Box<Subject>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// The same audit against a small world served on loopback: no network needed
+    #[command(after_help = EXIT_CODES, args_override_self = true)]
+    Demo {
+        /// The world to audit: healthy or broken
+        #[arg(default_value = "healthy")]
+        world: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Every check, one line each
+    List,
+    /// What a check means, why it matters, how to fix it
+    Explain {
+        /// A check, or a family for all of its checks
+        check: String,
+    },
+}
+
+/// What is audited.
+#[derive(Args)]
+pub(crate) struct Subject {
+    /// The name the server calls itself: Postfix's myhostname, the EHLO name
+    pub(crate) hostname: Option<Name>,
+    #[command(flatten)]
+    pub(crate) host: Host,
+    #[command(flatten)]
+    pub(crate) dkim: Dkim,
+    #[command(flatten)]
+    pub(crate) relay: Relay,
+    #[command(flatten)]
+    pub(crate) login: Login,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Host")]
+pub(crate) struct Host {
+    /// Sender domain: the From: header's, and the envelope's unless --mail-from says otherwise (repeatable)
+    /// [default: HOSTNAME less its first label]
+    #[arg(long, value_name = "DOMAIN", allow_hyphen_values = true, value_parser = domain)]
+    pub(crate) domain: Vec<Name>,
+    /// Envelope domain (MAIL FROM) where it differs: SPF is judged there
+    #[arg(long, value_name = "DOMAIN", allow_hyphen_values = true, value_parser = domain)]
+    pub(crate) mail_from: Option<Name>,
+    /// An address mail leaves from: NAT, multi-homed hosts, a relay's outgoing addresses (repeatable)
+    /// [default: HOSTNAME's A and AAAA]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Vec<IpAddr>,
+    /// Postfix's inet_protocols
+    #[arg(long, default_value = "all", value_parser = protocols())]
+    pub(crate) protocols: Protocols,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "DKIM")]
+pub(crate) struct Dkim {
+    /// DKIM selector, under every domain or, as SELECTOR@DOMAIN, under one (repeatable)
+    #[arg(long, value_name = "SELECTOR", allow_hyphen_values = true)]
+    pub(crate) selector: Vec<Selector>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Relay")]
+pub(crate) struct Relay {
+    /// Postfix's relayhost: [HOST]:PORT, or DOMAIN:PORT for the domain's MX [default: none, mail is sent directly]
+    #[arg(long, value_name = "NEXTHOP")]
+    pub(crate) relay: Option<NextHop>,
+    /// TLS from the first byte (smtp_tls_wrappermode) [default: on for port 465]
+    #[arg(long)]
+    pub(crate) tls_wrappermode: bool,
+    /// Postfix's smtp_tls_security_level [default: encrypt with a relay, may without]
+    #[arg(long, value_name = "LEVEL", value_parser = tls_level())]
+    pub(crate) tls_level: Option<TlsLevel>,
+    /// Trust anchors in one PEM file (smtp_tls_CAfile) [default: the system's]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Trust anchors in a directory of PEM files (smtp_tls_CApath)
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    pub(crate) ca_path: Option<PathBuf>,
+    /// Reach HOST:PORT at ADDR:PORT: before a cut-over, in tests (repeatable)
+    #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
+    pub(crate) connect_to: Vec<Redirect>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Login")]
+pub(crate) struct Login {
+    /// Log in to the relay as this user; the password comes from --sasl-password-file, else from
+    /// $MAIL_PREFLIGHT_SASL_PASSWORD, else from a prompt on the terminal
+    #[arg(long, value_name = "USER", allow_hyphen_values = true)]
+    pub(crate) sasl_user: Option<String>,
+    /// The password is the first line of this file
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "sasl_token_file")]
+    pub(crate) sasl_password_file: Option<PathBuf>,
+    /// The token for XOAUTH2 is the first line of this file
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) sasl_token_file: Option<PathBuf>,
+    /// Insist on this mechanism [default: the best both sides have]
+    #[arg(long, value_name = "MECHANISM", ignore_case = true, value_parser = mechanism())]
+    pub(crate) sasl_mechanism: Option<String>,
+}
+
+/// What every auditing command knows.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Options {
+    /// How the report is written: for people or for programs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Write the report to this file [default: standard output]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) output: Option<PathBuf>,
+    /// Warnings fail
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Show the evidence in the table
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Colour the table; auto: on a terminal, unless $NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: Color,
+    /// Run these families or checks alone, as in spf,dkim.key (repeatable)
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave these families or checks out (repeatable)
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// The time for the whole audit, as in 90s; what is unfinished then is reported as unknown
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
+    pub(crate) timeout: Duration,
+    /// DNS server to ask, port 53 unless given; IPv6 as [::1]:5353 (repeatable) [default: the system's]
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = resolver, help_heading = "DNS")]
+    pub(crate) resolver: Vec<SocketAddr>,
+}
+
+/// When to colour: `auto` is on a terminal, unless `$NO_COLOR` is set.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// The command that `args` spell, the program's name first. Asked for help, prints it and exits.
+pub(crate) fn command(args: impl IntoIterator<Item: Into<OsString> + Clone>) -> anyhow::Result<Command> {
+    match Line::try_parse_from(args) {
+        Ok(line) => Ok(line.command),
+        Err(help) if !help.use_stderr() => help.exit(),
+        Err(error) => Err(anyhow::Error::msg(one_line(&error.render().to_string()))),
+    }
+}
+
+/// clap's complaint without its usage paragraph.
+fn one_line(complaint: &str) -> String {
+    let is_usage = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let said = complaint.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !is_usage(line));
+    // A word that looks like an option was meant as one.
+    let is_telling = |line: &&str| !line.is_empty() && !line.starts_with("tip: to pass");
+    let mut line = said.filter(is_telling).fold(String::new(), |said, more| match said.as_str() {
+        "" => more.to_owned(),
+        list if list.ends_with(':') => format!("{said} {more}"),
+        _ => format!("{said}; {more}"),
+    });
+    if !line.contains("tip: ") && !line.contains("[possible values: ") {
+        line.push_str("; see --help");
+    }
+    line
+}
+
+fn domain(text: &str) -> Result<Name, String> {
+    match text.rsplit_once('@') {
+        Some((_, domain)) => Err(format!("is an address, expected its domain: {domain}")),
+        None => text.parse(),
+    }
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().map(|address| SocketAddr::new(address, 53)).or_else(|_| text.parse());
+    address.ok().filter(|server| server.port() != 0).ok_or_else(|| {
+        "expected an address, with a port if not 53: 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:5353".to_owned()
+    })
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|why| format!("{why}; expected as in 90s or 2m"))?;
+    match duration {
+        Duration::ZERO => Err("nothing can be asked in no time".to_owned()),
+        longer if longer > LONGEST_TIMEOUT => Err("24h at most".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn protocols() -> impl TypedValueParser<Value = Protocols> {
+    word(&[("all", Protocols::All), ("ipv4", Protocols::Ipv4), ("ipv6", Protocols::Ipv6)])
+}
+
+fn tls_level() -> impl TypedValueParser<Value = TlsLevel> {
+    word(&[
+        ("none", TlsLevel::None),
+        ("may", TlsLevel::May),
+        ("encrypt", TlsLevel::Encrypt),
+        ("verify", TlsLevel::Verify),
+        ("secure", TlsLevel::Secure),
+    ])
+}
+
+fn mechanism() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(["PLAIN", "LOGIN", "XOAUTH2"]).map(|typed| typed.to_ascii_uppercase())
+}
+
+/// One of a few words, each with what it stands for.
+fn word<T: Copy + Send + Sync>(words: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(|typed| {
+        let meant = words.iter().find(|(word, _)| *word == typed);
+        meant.map(|(_, value)| *value).ok_or("no such word")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn resolvers_as_users_write_them() {
+        for (text, server) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("192.0.2.53:5353", "192.0.2.53:5353"),
+            ("::1", "[::1]:53"),
+            ("[::1]", "[::1]:53"),
+            ("[::1]:5353", "[::1]:5353"),
+        ] {
+            assert_eq!(resolver(text), Ok(server.parse().unwrap()), "{text}");
+        }
+        for text in ["", "dns.example", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "[::1", "192.0.2"] {
+            assert!(resolver(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn complaints_become_one_line() {
+        for (complaint, line) in [
+            ("error: no such thing\n\nUsage: x\n\nFor more information, try '--help'.\n", "no such thing; see --help"),
+            (
+                "error: odd\n\n  tip: a similar argument exists: '--ip'\n\nUsage: x",
+                "odd; tip: a similar argument exists: '--ip'",
+            ),
+            ("error: these are missing:\n  <A>\n  <B>\n\nUsage: x", "these are missing: <A>; <B>; see --help"),
+        ] {
+            assert_eq!(one_line(complaint), line);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Audits DNS and the SMTP relay before go-live: the whole flow.
+
+mod cli;
+mod clock;
+mod demo;
+mod explain;
+mod output;
+mod progress;
+mod prompt;
+mod render;
+mod target;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use checks::{
+    Context, Plan, Report,
+    net::{Deadline, Net, smtp},
+};
+
+use crate::{
+    cli::{Command, Subject},
+    clock::Clock,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    match cli::command(std::env::args_os()).and_then(run) {
+        Ok(code) => code,
+        Err(error) => {
+            let complaint = printable(&format!("{error:#}"));
+            // Where stderr is closed there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "mail-preflight: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::Check { subject, options } => runtime.block_on(audit(*subject, options)),
+        Command::Demo { world, options } => runtime.block_on(demo::audit(&world, options)),
+        Command::List => explain::list(),
+        Command::Explain { check } => explain::explain(&check),
+    }
+}
+
+/// What was typed becomes a target, the target a plan, the plan a report, the report an exit code.
+async fn audit(subject: Subject, options: cli::Options) -> anyhow::Result<ExitCode> {
+    let clock = Clock::from_environment()?;
+    let plan = Plan::new(&options.only, &options.skip)
+        .map_err(|unknown| anyhow::anyhow!("no check or family {:?}: did you mean {}?", unknown.id, unknown.nearest))?;
+    ensure!(!plan.is_empty(), "--only and --skip leave nothing to check: see 'mail-preflight list'");
+    let target = target::target(subject)?;
+    let output = Output::open(&options)?;
+
+    let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
+    let dns = target::dns(&options.resolver, deadline)?;
+    let relay = smtp::Relay::new(deadline);
+    let cx = Context { target, net: Net { dns, relay }, now: clock.now };
+    let findings = progress::shown(&plan, &cx).await;
+    let report = Report::new(&cx, clock.elapsed(started), findings).await;
+
+    output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
+    Ok(ExitCode::from(exit_code(&report, options.strict)))
+}
+
+/// What was typed may hold anything; a terminal is shown one line of it and no control characters.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut shown, c| {
+        match c {
+            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+        shown
+    })
+}
+
+/// A failure outweighs what could not be found out: the admin has something to do already.
+fn exit_code(report: &Report, strict: bool) -> u8 {
+    match report.counts {
+        counts if counts.fail > 0 || (strict && counts.warn > 0) => 1,
+        counts if counts.unknown > 0 => 3,
+        _ => 0,
+    }
+}

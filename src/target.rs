@@ -1,0 +1,186 @@
+//! Options become one Target; what we cannot start with ends here.
+
+use std::{env, fs, io::Read, net::SocketAddr, path::Path};
+
+use anyhow::{Context, bail, ensure};
+use checks::{
+    Credentials, Login, Name, NextHop, Secret, Target, TlsLevel, TlsPolicy,
+    net::{Deadline, dns::Dns, tls::Anchors},
+};
+
+use crate::{cli, prompt};
+
+const PASSWORD_VARIABLE: &str = "MAIL_PREFLIGHT_SASL_PASSWORD";
+
+/// Far more than any password or token has, far less than /dev/zero.
+const LONGEST_SECRET: usize = 65_536;
+
+/// What was typed about the mail system, with everything left out filled in. May prompt for the password.
+pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
+    let cli::Subject { hostname, host, dkim, relay, login } = typed;
+    ensure!(
+        hostname.is_some() || !host.domain.is_empty() || relay.relay.is_some(),
+        "nothing to audit: name a HOSTNAME, --domain or --relay, or try 'mail-preflight demo'"
+    );
+    let domains = if host.domain.is_empty() { default_domain(hostname.as_ref()) } else { distinct(host.domain) };
+    let tls = tls_policy(&relay)?;
+    let sasl = credentials(login, relay.relay.as_ref())?;
+    Ok(Target {
+        hostname,
+        domains,
+        mail_from: host.mail_from,
+        ips: distinct(host.ip),
+        protocols: host.protocols,
+        selectors: distinct(dkim.selector),
+        relay: relay.relay,
+        tls,
+        sasl,
+        connect_to: relay.connect_to,
+    })
+}
+
+/// The DNS servers that were typed, or the system's.
+pub(crate) fn dns(typed: &[SocketAddr], deadline: Deadline) -> anyhow::Result<Dns> {
+    match typed {
+        [] => Dns::system(deadline).context("the system names no DNS server: name one with --resolver"),
+        servers => Ok(Dns::new(distinct(servers.to_vec()), deadline)),
+    }
+}
+
+/// HOSTNAME less its first label (Postfix's `mydomain`), unless nobody can send from what that leaves.
+fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
+    let Some(hostname) = hostname.filter(|hostname| hostname.address_literal().is_none()) else {
+        return Vec::new();
+    };
+    let parent = hostname.parent();
+    let shown = parent.to_string();
+    let is_shared = parent.depth() < 2 || psl::suffix_str(&shown) == Some(&shown);
+    vec![if is_shared { hostname.clone() } else { parent }]
+}
+
+/// The values in the order they were typed, each once.
+fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    values.into_iter().fold(Vec::new(), |mut kept, value| {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+        kept
+    })
+}
+
+fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
+    let assumed = if typed.relay.is_some() { TlsLevel::Encrypt } else { TlsLevel::May };
+    Ok(TlsPolicy {
+        level: typed.tls_level.unwrap_or(assumed),
+        level_typed: typed.tls_level.is_some(),
+        wrappermode: typed.tls_wrappermode
+            || typed.relay.as_ref().is_some_and(|relay| relay.port == NextHop::SUBMISSIONS),
+        anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref()).map_err(anyhow::Error::msg)?,
+    })
+}
+
+fn credentials(typed: cli::Login, relay: Option<&NextHop>) -> anyhow::Result<Option<Credentials>> {
+    let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism } = typed;
+    let Some(user) = sasl_user else {
+        ensure!(
+            sasl_password_file.is_none(),
+            "--sasl-password-file: whose password is it? name the user with --sasl-user"
+        );
+        ensure!(sasl_token_file.is_none(), "--sasl-token-file: whose token is it? name the user with --sasl-user");
+        ensure!(mechanism.is_none(), "--sasl-mechanism: who logs in? name the user with --sasl-user");
+        return Ok(None);
+    };
+    ensure!(!user.is_empty(), "--sasl-user: the user is empty: leave the option out to skip the login");
+    ensure!(relay.is_some(), "--sasl-user: there is no relay to log in to: name it with --relay");
+    let login = match (sasl_token_file, mechanism.as_deref()) {
+        (Some(_), Some(other)) if other != "XOAUTH2" => {
+            bail!("--sasl-mechanism {other} sends a password, not a token: use --sasl-password-file");
+        }
+        (Some(file), _) => Login::Token(first_line("--sasl-token-file", &file)?),
+        (None, Some("XOAUTH2")) => {
+            bail!("--sasl-mechanism XOAUTH2 sends a token: name its file with --sasl-token-file")
+        }
+        (None, _) => Login::Password(password(&user, sasl_password_file.as_deref())?),
+    };
+    Ok(Some(Credentials { user, login, mechanism }))
+}
+
+/// From the file, else the environment, else a prompt.
+fn password(user: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
+    if let Some(file) = file {
+        return first_line("--sasl-password-file", file);
+    }
+    match env::var(PASSWORD_VARIABLE) {
+        Ok(text) => secret(text).with_context(|| format!("${PASSWORD_VARIABLE}")),
+        Err(env::VarError::NotUnicode(_)) => bail!("${PASSWORD_VARIABLE}: is not UTF-8, set it anew"),
+        Err(env::VarError::NotPresent) if prompt::is_possible() => {
+            let typed = prompt::answer(&format!("SASL password of {user}: "));
+            secret(typed.context("cannot ask for the password: use --sasl-password-file")?).context("the password")
+        }
+        Err(env::VarError::NotPresent) => bail!(
+            "--sasl-user: no password and no terminal to ask on: use --sasl-password-file or ${PASSWORD_VARIABLE}"
+        ),
+    }
+}
+
+/// The first line of a file, without its line end.
+fn first_line(option: &str, file: &Path) -> anyhow::Result<Secret> {
+    let place = || format!("{option} {}", file.display());
+    // Room for all of it: a text that grows leaves copies of itself behind.
+    let mut text = String::with_capacity(LONGEST_SECRET);
+    let read = fs::File::open(file).and_then(|file| file.take(LONGEST_SECRET as u64).read_to_string(&mut text));
+    read.with_context(|| format!("{}: expected a file with the secret on its first line", place()))?;
+    // Shortened where it stands: no copy of the secret is left behind.
+    let end = text.find('\n').unwrap_or(text.len());
+    let end = text.get(..end).map_or(end, |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(end);
+    secret(text).with_context(place)
+}
+
+/// A password that the protocols can carry: RFC 4616 section 2 has neither an empty one nor NUL.
+fn secret(text: String) -> anyhow::Result<Secret> {
+    let flaw = match text.as_str() {
+        "" => Some("is empty, expected a password or token"),
+        text if text.contains('\0') => Some("has a NUL octet, which SASL cannot carry"),
+        _ => None,
+    };
+    let secret = Secret::new(text);
+    flaw.map_or(Ok(secret), |flaw| Err(anyhow::Error::msg(flaw)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_default_domain_is_one_that_can_send() {
+        for (hostname, domain) in [
+            ("mail.example.com", Some("example.com")),
+            ("a.mail.example.com", Some("mail.example.com")),
+            ("example.com", Some("example.com")),
+            ("example.co.uk", Some("example.co.uk")),
+            ("mail.example.co.uk", Some("example.co.uk")),
+            ("mail.corp", Some("mail.corp")),
+            ("mail", Some("mail")),
+            ("mail.example.test", Some("example.test")),
+            ("vm.github.io", Some("vm.github.io")),
+            ("192.0.2.1", None),
+            ("[192.0.2.1]", None),
+            ("[IPv6:2001:db8::1]", None),
+            ("2001:db8::1", None),
+        ] {
+            let domains = domain.map(name).into_iter().collect::<Vec<_>>();
+            assert_eq!(default_domain(Some(&name(hostname))), domains, "{hostname}");
+        }
+        assert_eq!(default_domain(None), []);
+    }
+
+    #[test]
+    fn what_is_typed_twice_is_audited_once() {
+        assert_eq!(distinct(vec![name("b.example"), name("a.example"), name("B.example")]).len(), 2);
+    }
+}

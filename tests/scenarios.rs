@@ -1,0 +1,187 @@
+//! Every folder `fixtures/<family>/<what-happened>/` is a test: the world is served, the real binary audits it.
+//!
+//! `BLESS=1` rewrites the reports.
+
+#![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value is null")]
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Output},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use fixtures::{Theatre, World};
+use libtest_mimic::{Arguments, Failed, Trial, run};
+use serde_json::Value;
+
+#[path = "support/leaks.rs"]
+mod leaks;
+
+/// 2026-11-20T15:00:00Z, in every world.
+const NOW: u64 = 1_795_186_800;
+
+/// More than there are cores: the worlds that take long are those that wait.
+const THREADS: usize = 8;
+
+/// Stage directions after which the program has to ask again.
+const PROVOCATIONS: [&str; 6] = ["timeout", "servfail", "refused", "truncate", "malformed", "garbage"];
+
+fn main() -> ExitCode {
+    let trials = worlds().into_iter().map(|(name, folder)| Trial::test(name, move || scenario(&folder)));
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    run(&arguments, trials.collect()).exit_code()
+}
+
+/// Every folder with `args`, named by its path.
+fn worlds() -> Vec<(String, PathBuf)> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut worlds: Vec<_> = folders(&fixtures)
+        .flat_map(|family| folders(&family).collect::<Vec<_>>())
+        .filter(|folder| folder.join("args").is_file())
+        .map(|folder| (folder.strip_prefix(&fixtures).unwrap_or(&folder).display().to_string(), folder))
+        .collect();
+    worlds.sort();
+    worlds
+}
+
+fn folders(of: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
+fn scenario(folder: &Path) -> Result<(), Failed> {
+    let world = World::read(folder).map_err(|error| format!("{error:#}"))?;
+    let table = play(&world, folder, &["--color", "never"])?;
+    let json = play(&world, folder, &["--format", "json"])?;
+    let report: Value = serde_json::from_str(&json.report)?;
+    expect(expected_code(&report, &json.args) == json.code, &format!("exit code {} for this report", json.code))?;
+    expect(table.code == json.code, &format!("exit code {} as a table, {} as JSON", table.code, json.code))?;
+    expect_unique_keys(&report)?;
+    compare(&folder.join("report.txt"), &table.report)?;
+    compare(&folder.join("report.json"), &json.report)
+}
+
+/// What a user saw of one run.
+struct Run {
+    args: Vec<String>,
+    report: String,
+    code: i32,
+}
+
+/// Opens the world anew, runs the program in it, and looks at everything that no world allows.
+fn play(world: &World, folder: &Path, format: &[&str]) -> Result<Run, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let theatre = world.open(now()).await.map_err(|error| format!("{error:#}"))?;
+        let args: Vec<String> = theatre.args().into_iter().chain(format.iter().map(|arg| (*arg).to_owned())).collect();
+        let mut program = program(&args);
+        let output = tokio::task::spawn_blocking(move || program.output()).await??;
+        expect_discretion(&theatre, &output)?;
+        let report = String::from_utf8(output.stdout)?;
+        if !provokes(folder, &report)? {
+            expect_no_question_twice(&theatre)?;
+        }
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        expect(complaint.is_empty(), &format!("stderr: {complaint}"))?;
+        let code = output.status.code().ok_or_else(|| format!("ended by {}", output.status))?;
+        Ok(Run { report: settled(report, &theatre, &args), args, code })
+    })
+}
+
+fn program(args: &[String]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_mail-preflight"));
+    program.args(args).env_clear().env("SOURCE_DATE_EPOCH", NOW.to_string()).env("COLUMNS", "100");
+    program
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+/// The report without what differs from run to run: where on loopback the world is served, and the scratch directory.
+fn settled(report: String, theatre: &Theatre, args: &[String]) -> String {
+    let resolver = theatre.resolver();
+    let mut settled = report
+        .replace(&format!("@{} -p {}", resolver.ip(), resolver.port()), "@RESOLVER")
+        .replace(&theatre.scratch().display().to_string(), "SCRATCH");
+    let redirects = args.iter().zip(args.iter().skip(1)).filter(|(option, _)| *option == "--connect-to");
+    for (_, redirect) in redirects {
+        let mut fields = redirect.rsplitn(3, ':');
+        if let (Some(port), Some(address), Some(nominal)) = (fields.next(), fields.next(), fields.next()) {
+            settled = settled.replace(&format!("{address}:{port}"), nominal);
+        }
+    }
+    settled
+}
+
+/// No password and no token in any output.
+fn expect_discretion(theatre: &Theatre, output: &Output) -> Result<(), Failed> {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said);
+    for name in ["password-file", "wrong-password-file", "token-file"] {
+        let secret = fs::read_to_string(theatre.scratch().join(name))?;
+        if let Some(trace) = leaks::leak(secret.trim_end(), &said) {
+            return Err(format!("the secret of {name} is in the output, as {trace}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the world makes the program ask again: a retransmission and a TCP retry are no second question.
+fn provokes(folder: &Path, report: &str) -> Result<bool, Failed> {
+    let zone = fs::read_to_string(folder.join("zone"))?;
+    let mut directions = zone.lines().filter_map(|line| line.trim_start().strip_prefix(";!"));
+    let is_provocation = |words: &str| words.split_whitespace().any(|word| PROVOCATIONS.contains(&word));
+    Ok(directions.any(is_provocation) || report.contains("SERVFAIL"))
+}
+
+/// Each question once a run.
+fn expect_no_question_twice(theatre: &Theatre) -> Result<(), Failed> {
+    let mut asked = BTreeSet::new();
+    match theatre.questions().into_iter().find(|question| !asked.insert(question.to_lowercase())) {
+        Some(question) => Err(format!("asked twice: {question}").into()),
+        None => Ok(()),
+    }
+}
+
+/// Check and subject are the key of a finding.
+fn expect_unique_keys(report: &Value) -> Result<(), Failed> {
+    let mut keys = BTreeSet::new();
+    for finding in report["findings"].as_array().into_iter().flatten() {
+        let key = (finding["check"].as_str(), finding["subject"].as_str());
+        expect(keys.insert(key), &format!("two findings of {key:?}"))?;
+    }
+    Ok(())
+}
+
+fn expected_code(report: &Value, args: &[String]) -> i32 {
+    let count = |status: &str| report["counts"][status].as_u64().unwrap_or_default();
+    let is_strict = args.iter().any(|arg| arg == "--strict");
+    if count("fail") > 0 || (is_strict && count("warn") > 0) {
+        1
+    } else if count("unknown") > 0 {
+        3
+    } else {
+        0
+    }
+}
+
+fn compare(file: &Path, seen: &str) -> Result<(), Failed> {
+    if env::var_os("BLESS").is_some() {
+        return Ok(fs::write(file, seen)?);
+    }
+    let expected =
+        fs::read_to_string(file).map_err(|error| format!("{}: {error}; 'just bless' writes it", file.display()))?;
+    if expected == seen {
+        return Ok(());
+    }
+    let diff = similar::TextDiff::from_lines(&expected, seen);
+    Err(format!("{}\n{}", file.display(), diff.unified_diff().header("expected", "seen")).into())
+}
+
+fn expect(is_so: bool, otherwise: &str) -> Result<(), Failed> {
+    if is_so { Ok(()) } else { Err(otherwise.to_owned().into()) }
+}

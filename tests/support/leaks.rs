@@ -1,0 +1,26 @@
+//! Finds a secret in an output: in clear, or in base64 whatever stands before and behind it.
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+
+/// What must not appear anywhere when `secret` must not.
+pub(crate) fn traces(secret: &str) -> Vec<String> {
+    let mut traces = vec![secret.to_owned()];
+    for before in 0..3 {
+        let octets = [vec![0; before], secret.as_bytes().to_vec()].concat();
+        for text in [STANDARD_NO_PAD.encode(&octets), URL_SAFE_NO_PAD.encode(&octets)] {
+            // The first and the last characters also hold bits of the neighbours.
+            let (first, last) = ((before * 8).div_ceil(6), octets.len() * 8 / 6);
+            traces.push(text[first..last].to_owned());
+        }
+    }
+    traces
+}
+
+/// The trace of `secret` in `output`, if there is one.
+pub(crate) fn leak(secret: &str, output: &str) -> Option<String> {
+    assert!(secret.len() >= 8, "a short secret is found anywhere");
+    traces(secret).into_iter().find(|trace| output.contains(trace))
+}
