@@ -19,6 +19,9 @@ const EXIT_CODES: &str = "\
 Exit code: 0 nothing failed, 1 something failed (with --strict: or warned), 2 bad usage or
 configuration, 3 nothing failed but something could not be found out";
 
+const SPF_EXIT_CODES: &str = "\
+Exit code: 0 pass, 1 fail, softfail, neutral, none or permerror, 2 bad usage, 3 temperror";
+
 /// Longer than any audit takes, and far from what a clock can carry.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,6 +42,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         subject: Box<Subject>,
         #[command(flatten)]
+        choice: Choice,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// One RFC 7208 evaluation, traced
+    #[command(after_help = SPF_EXIT_CODES, args_override_self = true)]
+    Spf {
+        /// The client's address
+        ip: IpAddr,
+        #[command(flatten)]
+        identity: Identity,
+        #[command(flatten)]
         options: Options,
     },
     /// The same audit against a small world served on loopback: no network needed
@@ -47,6 +62,8 @@ pub(crate) enum Command {
         /// The world to audit: healthy or broken
         #[arg(default_value = "healthy")]
         world: String,
+        #[command(flatten)]
+        choice: Choice,
         #[command(flatten)]
         options: Options,
     },
@@ -142,6 +159,42 @@ pub(crate) struct Login {
     pub(crate) sasl_mechanism: Option<String>,
 }
 
+/// Which checks run, and which verdicts fail.
+#[derive(Args)]
+#[command(next_help_heading = "Checks")]
+pub(crate) struct Choice {
+    /// Run these families or checks alone, as in spf,dkim.key (repeatable)
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave these families or checks out (repeatable)
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// Warnings fail
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Whom the client says it is. Nothing is refused: this is what strangers say.
+#[derive(Args)]
+pub(crate) struct Identity {
+    /// The name in HELO or EHLO [default: the domain of --from]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    helo: Option<String>,
+    /// The reverse-path (MAIL FROM); '' for the empty one of a bounce, which stands for postmaster at the HELO name
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, default_value = "")]
+    pub(crate) from: String,
+}
+
+impl Identity {
+    /// The HELO name, or what stands for it.
+    pub(crate) fn helo(&self) -> anyhow::Result<&str> {
+        let domain = self.from.rsplit_once('@').map_or(self.from.as_str(), |(_, domain)| domain);
+        let helo = self.helo.as_deref().unwrap_or(domain);
+        anyhow::ensure!(!helo.is_empty(), "whose mail? name the HELO identity with --helo, or MAIL FROM with --from");
+        Ok(helo)
+    }
+}
+
 /// What every auditing command knows.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -152,21 +205,12 @@ pub(crate) struct Options {
     /// Write the report to this file [default: standard output]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) output: Option<PathBuf>,
-    /// Warnings fail
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// Show the evidence in the table
     #[arg(long, short)]
     pub(crate) verbose: bool,
     /// Colour the table; auto: on a terminal, unless $NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub(crate) color: Color,
-    /// Run these families or checks alone, as in spf,dkim.key (repeatable)
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// Leave these families or checks out (repeatable)
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    pub(crate) skip: Vec<String>,
     /// The time for the whole audit, as in 90s; what is unfinished then is reported as unknown
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = timeout)]
     pub(crate) timeout: Duration,

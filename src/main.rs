@@ -8,6 +8,7 @@ mod output;
 mod progress;
 mod prompt;
 mod render;
+mod spf;
 mod target;
 
 use std::{
@@ -43,17 +44,18 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Check { subject, options } => runtime.block_on(audit(*subject, options)),
-        Command::Demo { world, options } => runtime.block_on(demo::audit(&world, options)),
+        Command::Check { subject, choice, options } => runtime.block_on(audit(*subject, choice, options)),
+        Command::Spf { ip, identity, options } => runtime.block_on(spf::evaluate(ip, &identity, &options)),
+        Command::Demo { world, choice, options } => runtime.block_on(demo::audit(&world, choice, options)),
         Command::List => explain::list(),
         Command::Explain { check } => explain::explain(&check),
     }
 }
 
 /// What was typed becomes a target, the target a plan, the plan a report, the report an exit code.
-async fn audit(subject: Subject, options: cli::Options) -> anyhow::Result<ExitCode> {
+async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> anyhow::Result<ExitCode> {
     let clock = Clock::from_environment()?;
-    let plan = Plan::new(&options.only, &options.skip)
+    let plan = Plan::new(&choice.only, &choice.skip)
         .map_err(|unknown| anyhow::anyhow!("no check or family {:?}: did you mean {}?", unknown.id, unknown.nearest))?;
     ensure!(!plan.is_empty(), "--only and --skip leave nothing to check: see 'mail-preflight list'");
     let target = target::target(subject)?;
@@ -67,7 +69,7 @@ async fn audit(subject: Subject, options: cli::Options) -> anyhow::Result<ExitCo
     let report = Report::new(&cx, clock.elapsed(started), findings).await;
 
     output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
-    Ok(ExitCode::from(exit_code(&report, options.strict)))
+    Ok(ExitCode::from(exit_code(&report, choice.strict)))
 }
 
 /// What was typed may hold anything; a terminal is shown one line of it and no control characters.

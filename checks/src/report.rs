@@ -141,7 +141,8 @@ fn lines(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn line(text: &str) -> String {
+/// One line of text without control characters, and without those that reorder what stands beside them.
+pub(crate) fn line(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         match c {
             c if c.is_control() || is_directional(c) => shown.extend(c.escape_unicode()),

@@ -178,14 +178,14 @@ async fn each<'a>(cx: &'a Context, judge: impl AsyncFn(&'a Name) -> Result<Findi
     let judged = domains.iter().map(async |domain| {
         let finding = Finding::from(judge(domain).await).about(domain);
         // Whatever is said about a record, the record itself is what there was to see.
-        if finding.evidence.is_empty() { finding.saw(published(cx, domain).await.1) } else { finding }
+        if finding.evidence.is_empty() { finding.saw(published(&cx.net.dns, domain).await.1) } else { finding }
     });
     join_all(judged).await
 }
 
 /// The one record of `domain`, or why there is none to speak about.
 async fn record_of(cx: &Context, domain: &Name) -> Result<(Record, Vec<Evidence>), Abstain> {
-    match published(cx, domain).await {
+    match published(&cx.net.dns, domain).await {
         (Published::One(record), evidence) => Ok((record, evidence)),
         (Published::Spoiled(..), _) => Err(Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax")),
         (Published::Nothing(_) | Published::Several(_), _) => Err(needs_record()),
@@ -195,7 +195,7 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<(Record, Vec<Evidence>
 
 /// What is to be seen in the record of `domain`, and in those it leads to.
 async fn shown(cx: &Context, domain: &Name, output: String) -> Option<Evidence> {
-    let (_, evidence) = published(cx, domain).await;
+    let (_, evidence) = published(&cx.net.dns, domain).await;
     let command = format!("{}    # and so on, term by term", evidence.first()?.command);
     (!output.is_empty()).then_some(Evidence { command, output })
 }
@@ -206,7 +206,7 @@ fn needs_record() -> Abstain {
 
 async fn exactly_one(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain| {
-        let (published, evidence) = published(cx, domain).await;
+        let (published, evidence) = published(&cx.net.dns, domain).await;
         let finding = match published {
             Published::One(Record { text, .. }) | Published::Spoiled(text, _) => Finding::pass(text),
             Published::Nothing(why) => Finding::fail(why).fix(fix::new_record(cx, domain).await),
@@ -222,7 +222,7 @@ async fn exactly_one(cx: &Context) -> Vec<Finding> {
 
 async fn syntax(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain| {
-        if matches!(published(cx, domain).await.0, Published::Nothing(_) | Published::Several(_)) {
+        if matches!(published(&cx.net.dns, domain).await.0, Published::Nothing(_) | Published::Several(_)) {
             return Err(needs_record());
         }
         let tree = Tree::fetch(cx, domain).await;

@@ -4,13 +4,14 @@
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 
 use super::{
     macros::{MacroString, Values, target},
     record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record, SyntaxError, is_spf},
+    tree::Tree,
 };
 use crate::{
     Facts, Name,
@@ -19,6 +20,7 @@ use crate::{
         NoAnswer,
         dns::{Answer, Dns},
     },
+    report::line,
 };
 
 /// How many terms may ask DNS (section 4.6.4).
@@ -55,10 +57,13 @@ pub struct Sender {
 }
 
 /// What an evaluation came to, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
     /// The result.
+    #[serde(rename = "result")]
     pub verdict: Verdict,
+    /// What a fail is explained with (section 6.2), control characters escaped.
+    pub explanation: Option<String>,
     /// The innermost term that matched, as published.
     pub mechanism: Option<String>,
     /// The domains from the sender's to the one whose record decided.
@@ -68,9 +73,8 @@ pub struct Evaluation {
     /// How many answers were empty.
     pub void_lookups: usize,
     /// Why the verdict is an error, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What a fail is explained with.
-    pub explanation: Option<String>,
     /// Every term, in the order of evaluation.
     pub trace: Vec<Step>,
 }
@@ -120,9 +124,27 @@ impl Sender {
         }
     }
 
+    /// What macros stand for in the record of `domain`.
+    pub(super) fn values<'a>(&'a self, domain: &'a Name, validated: &'a str) -> Values<'a> {
+        Values {
+            local_part: &self.local_part,
+            sender_domain: &self.domain,
+            domain,
+            ip: self.ip,
+            helo: &self.helo,
+            validated,
+            now: self.now,
+        }
+    }
+
+    /// The client's address.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
     /// The name whose record is evaluated, if it can have one: it is no domain literal and has two labels or more
     /// (section 4.3).
-    fn name(&self) -> Option<Name> {
+    pub(super) fn name(&self) -> Option<Name> {
         if self.domain.starts_with(b"[") {
             return None;
         }
@@ -133,7 +155,14 @@ impl Sender {
 }
 
 /// Evaluates whether `sender` may use its domain.
+///
+/// The records are asked for together, as early as one leads to the next; the evaluation goes term by term, and finds
+/// its answers there.
 pub async fn check_host(dns: &Dns, sender: &Sender) -> Evaluation {
+    join(term_by_term(dns, sender), Tree::ahead_of(dns, sender)).await.0
+}
+
+async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
     let mut run = Run {
         dns,
         sender,
@@ -408,16 +437,7 @@ impl Run<'_> {
 
     async fn expand(&mut self, text: &MacroString, domain: &Name) -> Result<Vec<u8>, Stop> {
         let validated = if text.uses(b"p") { self.validated_name(domain).await? } else { String::new() };
-        let sender = self.sender;
-        Ok(text.expand(&Values {
-            local_part: &sender.local_part,
-            sender_domain: &sender.domain,
-            domain,
-            ip: sender.ip,
-            helo: &sender.helo,
-            validated: &validated,
-            now: sender.now,
-        }))
+        Ok(text.expand(&self.sender.values(domain, &validated)))
     }
 
     /// What `%{p}` stands for (section 7.3): the domain itself, a name below it, any other, or `unknown`.
@@ -462,7 +482,8 @@ impl Run<'_> {
         let [text] = texts.as_slice() else { return None };
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
         let explanation = self.expand(&MacroString::explanation(text).ok()?, &domain).await.ok()?;
-        String::from_utf8(explanation).ok().filter(|text| text.is_ascii() && !text.is_empty())
+        let text = String::from_utf8(explanation).ok().filter(|text| text.is_ascii() && !text.is_empty());
+        text.map(|text| line(&text))
     }
 
     fn address_type(&self) -> RecordType {

@@ -36,7 +36,7 @@ pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
 
 /// The published record with a term for each outgoing address that does not pass.
 pub(super) async fn with_addresses(cx: &Context, domain: &Name) -> Option<Fix> {
-    let Published::One(record) = published(cx, domain).await.0 else { return None };
+    let Published::One(record) = published(&cx.net.dns, domain).await.0 else { return None };
     let outgoing = cx.outgoing().await.addresses;
     let verdicts = join_all(outgoing.iter().map(|address| evaluation(cx, domain, *address))).await;
     let missing: Vec<String> = outgoing
@@ -50,7 +50,7 @@ pub(super) async fn with_addresses(cx: &Context, domain: &Name) -> Option<Fix> {
 
 /// The published record with the provider's included.
 pub(super) async fn with_include(cx: &Context, domain: &Name, include: &str) -> Option<Fix> {
-    let Published::One(record) = published(cx, domain).await.0 else { return None };
+    let Published::One(record) = published(&cx.net.dns, domain).await.0 else { return None };
     Some(zone(domain, &with_terms(&record, &[format!("include:{include}")])))
 }
 

@@ -17,8 +17,7 @@ use crate::{Abstain, Context, Finding, Fix, Name, NextHop, Status, address::Fami
 /// The result for MAIL FROM at `domain` from `address`.
 pub(super) async fn evaluation(cx: &Context, domain: &Name, address: IpAddr) -> Evaluation {
     let sender = Sender::new(address, &ehlo_name(cx, domain), &format!("postmaster@{domain}"), cx.now);
-    // The tree is asked for at once; the evaluation, term by term, finds its answers there.
-    join(check_host(&cx.net.dns, &sender), Tree::fetch(cx, domain)).await.0
+    check_host(&cx.net.dns, &sender).await
 }
 
 pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
@@ -31,10 +30,11 @@ pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
 
 /// The findings of one domain: by outgoing address, or by the relay's provider.
 async fn senders(cx: &Context, domain: &Name) -> Vec<Finding> {
-    let Some(relay) = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty()) else { return own_addresses(cx, domain).await };
-    match provider(&relay.host) {
-        Some(provider) => vec![via(cx, domain, provider).await],
-        None => relay_addresses(cx, domain, relay).await,
+    let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
+    match relay.map(|relay| (relay, provider(&relay.host))) {
+        None => own_addresses(cx, domain).await,
+        Some((_, Some(provider))) => vec![via(cx, domain, provider).await],
+        Some((relay, None)) => relay_addresses(cx, domain, relay).await,
     }
 }
 
@@ -66,7 +66,7 @@ fn unknown_addresses(subject: &Name, family: Family, silence: Abstain) -> Findin
 /// The evaluation as a finding, with the fix that makes it pass.
 async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
     let evaluation = evaluation(cx, domain, address).await;
-    let finding = match published(cx, domain).await.0 {
+    let finding = match published(&cx.net.dns, domain).await.0 {
         Published::Nothing(_) | Published::Several(_) => needs_record().into(),
         _ => {
             let status = match evaluation.verdict {
@@ -104,7 +104,7 @@ async fn traced(cx: &Context, domain: &Name, finding: Finding, evaluation: &Eval
 /// Behind a provider whose addresses we cannot know: its own record has them, so ours must include that.
 async fn via(cx: &Context, domain: &Name, provider: &Provider) -> Finding {
     let tree = Tree::fetch(cx, domain).await;
-    let finding: Finding = match published(cx, domain).await.0 {
+    let finding: Finding = match published(&cx.net.dns, domain).await.0 {
         Published::Nothing(_) | Published::Several(_) if provider.keeps_mail_from => needs_record().into(),
         Published::Silent(silence) => Abstain::Unknown(silence).into(),
         Published::Spoiled(..) => Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax").into(),

@@ -7,7 +7,6 @@ use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
-    time::SystemTime,
 };
 
 use futures_util::{
@@ -17,13 +16,17 @@ use futures_util::{
 use hickory_resolver::proto::rr::RecordType;
 
 use super::{
-    macros::{self, MacroString, Values},
+    evaluate::Sender,
+    macros::{self, MacroString},
     record::{Mechanism, Record, SyntaxError, is_spf},
 };
 use crate::{
     Context, Evidence, Name,
     address::Family,
-    net::{NoAnswer, dns::Answer},
+    net::{
+        NoAnswer,
+        dns::{Answer, Dns},
+    },
 };
 
 /// How many different questions one domain's tree may ask; a tree that wants more is broken anyway.
@@ -45,8 +48,8 @@ pub(super) enum Published {
 }
 
 /// What stands at `domain`, and how that was seen.
-pub(super) async fn published(cx: &Context, domain: &Name) -> (Published, Vec<Evidence>) {
-    match cx.net.dns.ask(domain, RecordType::TXT).await {
+pub(super) async fn published(dns: &Dns, domain: &Name) -> (Published, Vec<Evidence>) {
+    match dns.ask(domain, RecordType::TXT).await {
         Ok(answer) => (read(&answer), vec![answer.evidence()]),
         Err(silence) => {
             let evidence = vec![silence.evidence()];
@@ -71,7 +74,9 @@ fn read(answer: &Answer) -> Published {
 /// Every record that a domain's record leads to.
 pub(super) struct Tree {
     root: Name,
-    helo: String,
+    sender: Sender,
+    /// Whether the sender's address is left open.
+    is_anywhere: bool,
     families: Vec<Family>,
     places: HashMap<Name, Published>,
     /// Whether there is more than [`MOST_QUESTIONS`] would show.
@@ -100,33 +105,49 @@ impl Tree {
     pub(super) async fn fetch(cx: &Context, root: &Name) -> Self {
         let named: Vec<IpAddr> = cx.named_addresses().collect();
         let is_used = |family: &Family| named.is_empty() || named.iter().any(|address| Family::of(*address) == *family);
-        let mut tree = Self {
+        let helo = cx.target.hostname.as_ref().map(ToString::to_string).unwrap_or_default();
+        let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let tree = Self {
             root: root.clone(),
-            helo: cx.target.hostname.as_ref().map(ToString::to_string).unwrap_or_default(),
+            sender: Sender::new(anywhere, &helo, &format!("postmaster@{root}"), cx.now),
+            is_anywhere: true,
             families: cx.families().filter(is_used).collect(),
             places: HashMap::new(),
             cut: false,
         };
+        tree.grown(&cx.net.dns).await
+    }
+
+    /// Asks what the evaluation of `sender` will ask.
+    pub(super) async fn ahead_of(dns: &Dns, sender: &Sender) {
+        let Some(root) = sender.name() else { return };
+        let families = vec![Family::of(sender.ip())];
+        let tree =
+            Self { root, sender: sender.clone(), is_anywhere: false, families, places: HashMap::new(), cut: false };
+        tree.grown(dns).await;
+    }
+
+    async fn grown(mut self, dns: &Dns) -> Self {
         let mut asked = HashSet::new();
         let mut asking: FuturesUnordered<Asking<'_>> = FuturesUnordered::new();
-        let mut wanted = vec![(root.clone(), RecordType::TXT)];
+        let mut wanted = vec![(self.root.clone(), RecordType::TXT)];
         loop {
             for question in wanted.drain(..) {
                 if asked.len() == MOST_QUESTIONS {
-                    tree.cut |= question.1 == RecordType::TXT && !asked.contains(&question);
+                    self.cut |= question.1 == RecordType::TXT && !asked.contains(&question);
                 } else if asked.insert(question.clone()) {
-                    asking.push(arrival(cx, question).boxed_local());
+                    asking.push(arrival(dns, question).boxed_local());
                 }
             }
-            let Some((name, arrival)) = asking.next().await else { return tree };
+            let Some((name, arrival)) = asking.next().await else { return self };
             match arrival {
                 Arrival::Record(published) => {
                     if let Published::One(record) = &published {
-                        wanted = tree.questions(&name, record);
+                        wanted = self.questions(&name, record);
                     }
-                    tree.places.insert(name, published);
+                    self.places.insert(name, published);
                 }
-                Arrival::Exchanges(names) => wanted = names.iter().flat_map(|name| tree.addresses(name)).collect(),
+                Arrival::Exchanges(names) => wanted = names.iter().flat_map(|name| self.addresses(name)).collect(),
                 Arrival::Nothing => {}
             }
         }
@@ -256,18 +277,11 @@ impl Tree {
 
     /// The name a `domain-spec` means, unless it depends on the sender's address.
     pub(super) fn fixed(&self, domain: &Name, target: &MacroString) -> Option<Name> {
-        if target.uses(b"ipv") {
+        let open: &[u8] = if self.is_anywhere { b"ipv" } else { b"p" };
+        if target.uses(open) {
             return None;
         }
-        macros::target(&target.expand(&Values {
-            local_part: b"postmaster",
-            sender_domain: self.root.to_string().as_bytes(),
-            domain,
-            ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            helo: self.helo.as_bytes(),
-            validated: "",
-            now: SystemTime::UNIX_EPOCH,
-        }))
+        macros::target(&target.expand(&self.sender.values(domain, "")))
     }
 
     fn addresses(&self, name: &Name) -> Vec<(Name, RecordType)> {
@@ -275,12 +289,12 @@ impl Tree {
     }
 }
 
-async fn arrival(cx: &Context, (name, rtype): (Name, RecordType)) -> (Name, Arrival) {
+async fn arrival(dns: &Dns, (name, rtype): (Name, RecordType)) -> (Name, Arrival) {
     if rtype == RecordType::TXT {
-        let (published, _) = published(cx, &name).await;
+        let (published, _) = published(dns, &name).await;
         return (name, Arrival::Record(published));
     }
-    let arrival = match cx.net.dns.ask(&name, rtype).await {
+    let arrival = match dns.ask(&name, rtype).await {
         Ok(answer) if rtype == RecordType::MX => {
             Arrival::Exchanges(answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect())
         }
