@@ -102,7 +102,10 @@ async fn absent(
         }
     }
     match silence {
-        Some(silence) => Err(silence.into()),
+        Some(silence) => {
+            let unknown = Finding::unknown(format!("{}; elsewhere: {silence}", answer.absence()));
+            Ok(unknown.saw([answer.evidence(), silence.evidence()]))
+        }
         None => Ok(Finding::fail(answer.absence()).saw([answer.evidence()]).fix(Fix::Advice(format!(
             "Publish the key's TXT record (or the provider's CNAME) at {}, or name the selector that the signer uses",
             place.name
@@ -129,21 +132,24 @@ async fn keys(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 }
 
 async fn key_at(cx: &Context, place: &Place<'_>) -> Result<Finding, Abstain> {
-    let answer = ask(cx, place).await?;
+    let needs = |what: &str| Finding::from(Abstain::Needs(what.to_owned(), "dkim.record"));
+    let answer = match ask(cx, place).await {
+        Ok(answer) => answer,
+        Err(silence) => return Ok(needs("the key record").saw([silence.evidence()])),
+    };
     let text = match answer.texts().as_slice() {
         [text] if !key::is_revoked(text) => text.clone(),
-        _ => {
-            let needs = Finding::from(Abstain::Needs("one key record".to_owned(), "dkim.record"));
-            return Ok(needs.saw([answer.evidence()]));
-        }
+        _ => return Ok(needs("one key record").saw([answer.evidence()])),
     };
-    let advice = "Make a key of 2048 bits under a new selector, publish it, and let the signer use it";
     let finding = match Key::parse(&text) {
-        Ok(key) => {
-            let finding = Finding::new(key.status(), key.sentence());
-            finding.fact("algorithm", key.algorithm()).fact("bits", key.bits()).fact("testing", key.testing)
-        }
-        Err(why) => Finding::fail(why),
+        Ok(key) => Finding::new(key.status(), key.sentence())
+            .fact("algorithm", key.algorithm())
+            .fact("bits", key.bits())
+            .fact("testing", key.testing)
+            .fix(Fix::Advice(key.remedy().to_owned())),
+        Err(why) => Finding::fail(why).fix(Fix::Advice(
+            "Publish the record again as the signer printed it, in strings of at most 255 characters".to_owned(),
+        )),
     };
-    Ok(finding.saw([answer.evidence()]).fix(Fix::Advice(advice.to_owned())))
+    Ok(finding.saw([answer.evidence()]))
 }

@@ -135,7 +135,8 @@ async fn alias_of(cx: &Context, hostname: &Name) -> Result<Finding, Abstain> {
     };
     let finding = match answer.aliases().last() {
         Some(end) => {
-            Finding::warn(format!("{hostname} is a CNAME that leads to {end}")).fix(is_plain(end).then(|| myhostname(end)))
+            let finding = Finding::warn(format!("{hostname} is a CNAME that leads to {end}"));
+            finding.fix((is_plain(end) && !answer.is_nxdomain()).then(|| myhostname(end)))
         }
         None if answer.is_nxdomain() => {
             Abstain::Needs(format!("{hostname} to exist"), "hostname.address").into()
@@ -175,7 +176,7 @@ async fn addresses_of(cx: &Context, hostname: &Name, family: Family) -> Result<F
     let hidden: Vec<String> = named
         .iter()
         .chain(forward.iter().filter(|address| !named.contains(address)))
-        .filter_map(|address| unseen(*address).map(|why| format!("{address} is {why}")))
+        .filter_map(|address| unseen(*address).map(|why| format!("{address} is {why}, no receiver can see it")))
         .collect();
     let missing: Vec<IpAddr> = named.iter().copied().filter(|address| !forward.contains(address)).collect();
     let publish = |addresses: &[IpAddr]| {
@@ -183,11 +184,11 @@ async fn addresses_of(cx: &Context, hostname: &Name, family: Family) -> Result<F
         Fix::Zone(lines.collect::<Vec<_>>().join("\n"))
     };
     let finding = if !hidden.is_empty() {
-        Finding::fail(format!("no receiver can see {}", join_words(&hidden)))
-            .fix(Fix::Advice("Publish the address that receivers see (behind NAT: the public one), and name it with --ip".to_owned()))
+        let nat = "Publish the address that receivers see (behind NAT: the public one), and name it with --ip";
+        Finding::fail(hidden.join("; ")).fix(Fix::Advice(nat.to_owned()))
     } else if forward.is_empty() {
-        missing_family(cx, hostname, family, &answer.absence()).await
-            .fix(if missing.is_empty() { unpublished(family) } else { publish(&missing) })
+        let finding = missing_family(cx, hostname, family, &answer.absence()).await;
+        if missing.is_empty() { finding } else { finding.fix(publish(&missing)) }
     } else if !missing.is_empty() {
         Finding::warn(format!("{hostname} does not resolve to {}", join_words(&missing))).fix(publish(&missing))
     } else {
@@ -213,10 +214,14 @@ async fn missing_family(cx: &Context, hostname: &Name, family: Family, absence: 
     for other in cx.families().filter(|other| *other != family) {
         match cx.forward(hostname, other).await {
             Ok(addresses) if addresses.is_empty() => {}
-            Ok(_) | Err(_) => return Finding::warn(format!("{absence}, though inet_protocols is all")),
+            Ok(_) | Err(_) => {
+                let finding = Finding::warn(format!("{absence}, though inet_protocols is all"));
+                return finding.fix(unpublished(family));
+            }
         }
     }
-    Finding::fail(absence)
+    let publish = format!("Publish the A and AAAA records of {hostname}: the addresses that mail leaves from");
+    Finding::fail(absence).fix(Fix::Advice(publish))
 }
 
 fn unpublished(family: Family) -> Fix {
@@ -270,11 +275,11 @@ async fn pointers_of(cx: &Context, hostname: &Name, family: Family) -> Vec<Findi
 async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Finding, Abstain> {
     let answer = cx.net.dns.ask(&Name::reverse(address), RecordType::PTR).await?;
     let names = answer.pointers();
-    let line = Fix::Zone(format!("{}. 3600 IN PTR {hostname}.", Name::reverse(address)));
+    let publish = lines(cx, hostname, address).await;
     let mut evidence = vec![answer.evidence()];
     if names.is_empty() {
-        let missing = Finding::fail(format!("no PTR record ({})", answer.absence()));
-        return Ok(missing.fix(line).saw(evidence));
+        let nxdomain = if answer.is_nxdomain() { " (NXDOMAIN)" } else { "" };
+        return Ok(Finding::fail(format!("no PTR record{nxdomain}")).fix(publish).saw(evidence));
     }
     let confirmed = join_all(names.iter().take(MOST_POINTERS).map(|name| leads_back(cx, name, address))).await;
     let mut silence = None;
@@ -293,17 +298,24 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
     let finding = if confirmed_names.contains(&hostname) {
         Finding::pass(format!("PTR is {shown}, and resolves back"))
     } else if let Some(name) = confirmed_names.first() {
-        Finding::warn(format!("PTR is {name}, which resolves back, but is not {hostname}")).fix(line)
+        Finding::warn(format!("PTR is {name}, which resolves back, but is not {hostname}")).fix(publish)
     } else if let Some(silence) = silence {
         return Err(silence.into());
     } else if names.contains(hostname) {
-        let rtype = Family::of(address).record_type();
-        Finding::fail(format!("PTR is {hostname}, which does not resolve back to {address}"))
-            .fix(Fix::Zone(format!("{hostname}. 3600 IN {rtype} {address}")))
+        Finding::fail(format!("PTR is {hostname}, which does not resolve back to {address}")).fix(publish)
     } else {
-        Finding::fail(format!("PTR is {shown}, not {hostname}, and does not resolve back")).fix(line)
+        Finding::fail(format!("PTR is {shown}, not {hostname}, and does not resolve back")).fix(publish)
     };
     Ok(finding.saw(evidence).fact("names", names.iter().map(ToString::to_string).collect::<Vec<_>>()))
+}
+
+/// What to publish for an address that receivers can see: the PTR record, and the way back where it is missing.
+async fn lines(cx: &Context, hostname: &Name, address: IpAddr) -> Option<Fix> {
+    let family = Family::of(address);
+    let pointer = format!("{}. 3600 IN PTR {hostname}.", Name::reverse(address));
+    let leads_back = cx.forward(hostname, family).await.is_ok_and(|addresses| addresses.contains(&address));
+    let forward = format!("\n{hostname}. 3600 IN {} {address}", family.record_type());
+    unseen(address).is_none().then(|| Fix::Zone(pointer + if leads_back { "" } else { &forward }))
 }
 
 async fn leads_back(cx: &Context, name: &Name, address: IpAddr) -> Result<(bool, Evidence), NoAnswer> {
@@ -318,7 +330,8 @@ fn relayed(cx: &Context, finding: Finding, named: bool) -> Finding {
         return finding;
     }
     if named {
-        return finding.at_most(Status::Warn);
+        // The address is the relay's: what this host would publish for itself is no remedy.
+        return Finding { fix: None, ..finding.at_most(Status::Warn) };
     }
     Finding { status: Status::Skip, message: format!("receivers see the relay ({})", finding.message), fix: None, ..finding }
 }

@@ -41,7 +41,7 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
     let answer = cx.net.dns.ask(domain, RecordType::MX).await?;
     let exchanges = answer.exchanges();
     let nulls = exchanges.iter().filter(|(_, exchange)| exchange.is_root()).count();
-    let publish = || Fix::Zone(format!("{domain}. 3600 IN MX 10 mail.example.com."));
+    let publish = || Fix::Advice(format!("Publish an MX record of {domain} that names your mail host"));
     let finding = match (exchanges.len(), nulls) {
         (0, _) if answer.is_nxdomain() => Finding::fail(answer.absence()).fix(publish()),
         (0, _) => implicit(cx, domain, &answer).await?.fix(publish()),
@@ -49,7 +49,11 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
             .fix(Fix::Advice("Publish an MX record for replies and bounces, or send from a domain that has one".to_owned())),
         (_, 1..) => Finding::fail("a null MX beside others, which receivers take for a mistake")
             .fix(Fix::Zone(lines(domain, &exchanges))),
-        _ => Finding::pass(exchanges.iter().map(|(_, exchange)| exchange.to_string()).collect::<Vec<_>>().join(", ")),
+        _ => {
+            let mut names: Vec<String> = exchanges.iter().map(|(_, exchange)| exchange.to_string()).collect();
+            names.dedup();
+            Finding::pass(names.join(", "))
+        }
     };
     Ok(finding.saw([answer.evidence()]))
 }
@@ -80,9 +84,15 @@ async fn address(cx: &Context) -> Vec<Finding> {
 async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
     let answer = match cx.net.dns.ask(domain, RecordType::MX).await {
         Ok(answer) => answer,
-        Err(silence) => return vec![Finding::from(Abstain::Unknown(silence)).about(domain)],
+        Err(silence) => {
+            let needs = Finding::from(Abstain::Needs("the MX records".to_owned(), "mx.record"));
+            return vec![needs.saw([silence.evidence()]).about(domain)];
+        }
     };
     let mut exchanges: Vec<Name> = answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect();
+    if exchanges.is_empty() && is_its_own_exchange(cx, domain).await {
+        exchanges.push(domain.clone());
+    }
     exchanges.retain(|exchange| !exchange.is_root());
     if exchanges.is_empty() {
         let needs = Finding::from(Abstain::Needs("an MX record".to_owned(), "mx.record"));
@@ -103,6 +113,11 @@ async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
             Finding::from(finding).about(format!("{domain} {exchange}"))
         })
         .collect()
+}
+
+/// Whether mail goes to the domain's own address, for want of MX records.
+async fn is_its_own_exchange(cx: &Context, domain: &Name) -> bool {
+    cx.net.dns.addresses(domain, Protocols::All).await.is_ok_and(|addresses| !addresses.is_empty())
 }
 
 /// The verdict on one exchange, and whether it resolves at all.
@@ -138,11 +153,9 @@ async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), A
                 return Ok((finding.saw(evidence).fix(fix), false));
             }
         }
-    } else if hidden.len() == addresses.len() {
-        Finding::fail(format!("nobody outside can reach it: {}", hidden.join(", ")))
-            .fix(advice("Publish the address that senders can reach"))
     } else if !hidden.is_empty() {
-        Finding::warn(format!("{shown}; {}", hidden.join(", "))).fix(advice("Publish only addresses that senders can reach"))
+        Finding::fail(format!("{}: no sender can reach it there", hidden.join(", ")))
+            .fix(advice("Publish only addresses that senders can reach"))
     } else {
         Finding::pass(shown)
     };

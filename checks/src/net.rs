@@ -34,6 +34,11 @@ impl Deadline {
         self.at.min(Instant::now() + patience)
     }
 
+    /// When half of the time that is left from now on will have gone.
+    pub(crate) fn halfway(&self) -> Instant {
+        Instant::now() + self.at.saturating_duration_since(Instant::now()) / 2
+    }
+
     /// `no answer within 60s`, for what the deadline cut short.
     pub(crate) fn reason(&self) -> String {
         format!("no answer within {}", humantime::format_duration(self.budget))

@@ -1,5 +1,7 @@
 //! Whether the relay can be reached, and takes mail over TLS.
 
+use std::net::SocketAddr;
+
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
@@ -37,20 +39,25 @@ async fn connect(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 }
 
 fn connection(cx: &Context, dialogue: &Dialogue, relayed: &Relayed) -> Finding {
+    let mut stages = vec![Stage::Connect, Stage::Greeting];
     let finding = match (&dialogue.broke, dialogue.greeting.as_ref().or(dialogue.secured.as_ref())) {
         (_, Some(greeting)) => answer(dialogue, greeting),
-        (Some((Stage::Handshake, _)), None) => Abstain::Needs("a TLS session".to_owned(), "tls.version").into(),
+        // TLS from the first byte.
+        (Some((Stage::Handshake, _)), None) => {
+            stages.push(Stage::Handshake);
+            Abstain::Needs("a TLS session".to_owned(), "tls.version").into()
+        }
         (Some((stage, cause)), None) => lowered(refused(dialogue, *stage, cause), relayed),
         (None, None) => Finding::unknown("nothing was seen"),
     };
-    finding.saw([evidence(cx, dialogue, &[Stage::Connect, Stage::Greeting])]).about(&dialogue.endpoint)
+    finding.saw([evidence(cx, dialogue, &stages)]).about(&dialogue.endpoint)
 }
 
 fn answer(dialogue: &Dialogue, greeting: &Reply) -> Finding {
     let capabilities = greeting.capabilities();
     let banner = dialogue.banner.as_ref().map(Reply::to_string).unwrap_or_default();
     let message = match capabilities.len() {
-        0 => format!("answers {banner}, no ESMTP"),
+        0 => format!("answers {banner}; no capabilities"),
         1 => format!("answers {banner}, 1 capability"),
         many => format!("answers {banner}, {many} capabilities"),
     };
@@ -62,14 +69,19 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
         (Cause::Unwelcome(reply), None) => reply_status(reply, format!("greets with {reply}")),
         (Cause::Unwelcome(reply), Some(_)) => reply_status(reply, format!("EHLO is answered with {reply}")),
         (Cause::Silent(why), None) if stage == Stage::Greeting => {
-            Finding::unknown(format!("{why}; does the port want TLS from the first byte (smtp_tls_wrappermode)?"))
+            Finding::unknown(format!("{why}; the port may want TLS from the first byte (smtp_tls_wrappermode)"))
         }
         _ => broken(cause),
     };
-    finding.fix(Fix::Advice(format!(
-        "Let this machine reach port {} of {}, or ask the relay's operator why it does not answer",
-        dialogue.endpoint.port, dialogue.endpoint.host
-    )))
+    let Endpoint { host, port, .. } = &dialogue.endpoint;
+    finding.fix(Fix::Advice(match cause {
+        Cause::Unwelcome(reply) if reply.is_transient() => "Try again later: the relay turns clients away".to_owned(),
+        Cause::Unwelcome(_) => format!("Ask the operator of {host} why it turns this machine away"),
+        Cause::NotSmtp(_) | Cause::NoTls(_) => format!("Ask the operator of {host} which port speaks SMTP"),
+        Cause::NoRoute(_) | Cause::Unreachable(_) | Cause::Lost(_) | Cause::Silent(_) => {
+            format!("Let this machine reach port {port} of {host} (firewall), or use the port that its operator names")
+        }
+    }))
 }
 
 fn loss(lost: &Lost, relayed: &Relayed) -> Finding {
@@ -94,13 +106,16 @@ fn lowered(finding: Finding, relayed: &Relayed) -> Finding {
     if !relayed.is_answered() {
         return finding;
     }
-    let message = format!("{}; another address of the relay answers", finding.message);
+    let message = format!("{} (another address of the relay answers)", finding.message);
     Finding { status: Status::Warn, message, ..finding }
 }
 
 async fn starttls(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let policy = &cx.target.tls;
+        if policy.wrappermode && dialogue.session.is_none() && policy.level >= TlsLevel::Encrypt {
+            return Err(Abstain::Needs("a TLS session".to_owned(), "tls.version"));
+        }
         if policy.wrappermode {
             return Ok(wrapped(policy.level));
         }
@@ -142,8 +157,8 @@ fn accepted(dialogue: &Dialogue) -> Finding {
 
 fn in_clear(level: TlsLevel, what: &str) -> Finding {
     let finding = match level {
-        TlsLevel::None | TlsLevel::May => Finding::warn(format!("{what}: Postfix sends mail in clear at level {level}")),
-        _ => Finding::fail(format!("{what}: Postfix defers the mail at level {level}")),
+        TlsLevel::None | TlsLevel::May => Finding::warn(format!("{what}; Postfix sends mail in clear at level {level}")),
+        _ => Finding::fail(format!("{what}; Postfix defers the mail at level {level}")),
     };
     finding.fix(Fix::Advice(
         "Use a port of the relay that offers STARTTLS (587), or TLS from the first byte (465 with \
@@ -208,13 +223,13 @@ pub(crate) fn evidence(cx: &Context, dialogue: &Dialogue, stages: &[Stage]) -> E
 
 /// How to see it without us.
 pub(crate) fn command(cx: &Context, endpoint: &Endpoint) -> String {
-    let Endpoint { host, port, .. } = endpoint;
+    let Endpoint { host, port, address, .. } = endpoint;
     let starttls = if cx.target.tls.wrappermode { "" } else { " -starttls smtp" };
     let name = match host {
         Host::Name(name) => format!(" -servername {}", quoted(&name.to_string())),
         Host::Address(_) => String::new(),
     };
-    format!("openssl s_client{starttls} -connect {}{name} -crlf", quoted(&format!("{host}:{port}")))
+    format!("openssl s_client{starttls} -connect {}{name} -crlf", SocketAddr::new(*address, *port))
 }
 
 /// A word for a shell: names come from DNS, which can hold anything.

@@ -1,9 +1,11 @@
 //! Whether the relay lets us log in.
 
+use std::net::SocketAddr;
+
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
-    net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld},
+    net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld, wanted},
     relay::{broken, every, evidence, quoted, unused},
 };
 
@@ -42,7 +44,9 @@ async fn mechanisms(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (None, _) => Finding::warn(format!("offers {} before TLS, and there is no TLS", early.join(" "))),
         };
         let finding = if early.is_empty() { finding } else { finding.fact("before_tls", early) };
-        Ok(finding.saw([evidence(cx, dialogue, &[Stage::Secured])]))
+        // Where TLS came first, EHLO under TLS was the only one.
+        let stage = if dialogue.greeting.is_some() { Stage::Secured } else { Stage::Greeting };
+        Ok(finding.saw([evidence(cx, dialogue, &[stage])]))
     })
     .await
 }
@@ -79,9 +83,7 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let finding = match (&dialogue.login, &dialogue.broke) {
             (_, Some((Stage::Login, cause))) => {
-                let finding = broken(cause);
-                let message = format!("the login was not decided: {}", finding.message);
-                Finding { message, ..finding }
+                Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
             (Some(Attempt::Decided { mechanism, reply, status }), _) => {
                 decided(reply, status.as_deref(), mechanism.word(), &reservation(cx, dialogue))
@@ -106,20 +108,23 @@ fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &s
     if reply.is_transient() {
         return Finding::unknown(message("not decided"));
     }
-    Finding::fail(message("refused")).fix(Fix::Advice(
-        "Correct the relay's entry in smtp_sasl_password_maps and run postmap on it; many providers want an application \
-         password, or have switched passwords off"
-            .to_owned(),
-    ))
+    let advice = match mechanism {
+        "XOAUTH2" => "Get a new token: this one has expired, or is not for SMTP",
+        _ => {
+            "Correct the relay's entry in smtp_sasl_password_maps and run postmap on it; many providers want an \
+             application password, or have switched passwords off"
+        }
+    };
+    Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
 }
 
 /// What has to be said where the password went to somebody who has not proved to be the relay.
 fn reservation(cx: &Context, dialogue: &Dialogue) -> String {
     let level = cx.target.tls.level;
-    let wanted = crate::net::smtp::wanted(cx, &dialogue.endpoint.host);
+    let wanted = wanted(cx, &dialogue.endpoint.host);
     match &dialogue.session {
         Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
-        _ => format!("; the password was sent though the certificate is not verified, as level {level} asks"),
+        _ => format!("; the password was sent though the certificate is not verified, as --tls-level {level} allows"),
     }
 }
 
@@ -160,7 +165,7 @@ fn no_credentials() -> Abstain {
 fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
     let user = cx.target.sasl.as_ref().map(|credentials| quoted(&credentials.user)).unwrap_or_default();
     let tls = if cx.target.tls.wrappermode { "--tls-on-connect" } else { "--tls" };
-    let server = quoted(&format!("{}:{}", dialogue.endpoint.host, dialogue.endpoint.port));
+    let server = SocketAddr::new(dialogue.endpoint.address, dialogue.endpoint.port);
     let command = format!("swaks --server {server} {tls} --auth-user {user} --quit-after AUTH");
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Login]) }
 }

@@ -77,8 +77,12 @@ fn no_tls(cx: &Context, cause: &Cause) -> Finding {
     let finding = match cause {
         Cause::Silent(why) => Finding::unknown(why.clone()),
         Cause::NoTls(Refusal::Ours(why)) => Finding::unknown(format!("no TLS handshake: {why}")),
+        Cause::NoTls(Refusal::NotTls(_)) if policy.wrappermode => Finding::fail(format!(
+            "no TLS handshake: {}; {then}; the port may want STARTTLS (smtp_tls_wrappermode = no)",
+            broken(cause).message
+        )),
         cause => {
-            let message = format!("no TLS handshake, {}: {then}", broken(cause).message);
+            let message = format!("no TLS handshake: {}; {then}", broken(cause).message);
             Finding::new(if falls_back { Status::Warn } else { Status::Fail }, message)
         }
     };
@@ -146,6 +150,9 @@ fn remedy(fault: &Fault) -> Fix {
         Fault::SelfSigned => "Ask the relay's operator for a certificate of a CA, or get this one over a way you trust \
                               and add it to the file of smtp_tls_CAfile"
             .to_owned(),
+        Fault::Expired { ca: Some(ca), .. } => {
+            format!("Ask the relay's operator to send the current certificate of {ca} in the chain")
+        }
         Fault::Expired { .. } | Fault::NotYetValid { .. } => {
             "Ask the relay's operator to renew the certificate, and check the clock of this machine".to_owned()
         }
@@ -204,7 +211,7 @@ async fn expiry(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         let until = timestamp(*not_after);
         let span = format!("{} days left of {}", days(left), days(lifetime));
         match left < lifetime / 5 {
-            true => Finding::warn(format!("expires {until}, {span}, its operator must renew it")).fix(renewal()),
+            true => Finding::warn(format!("expires {until}, {span}")).fix(renewal()),
             false => Finding::pass(format!("valid until {until}, {span}")),
         }
     })

@@ -1,6 +1,6 @@
 //! A DKIM key record (RFC 6376 section 3.6.1).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use x509_parser::{
     oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519},
     prelude::FromDer,
@@ -47,19 +47,26 @@ impl Key {
         let tags = Tags::parse(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
         match tags.get("v") {
             None | Some("DKIM1") => {}
-            Some(other) => return Err(format!("v={other} is no key record: v=DKIM1 is")),
+            Some(other) => return Err(format!("v={other} is no DKIM key, which has v=DKIM1 (a wildcard answers?)")),
         }
         if tags.get("v").is_some() && tags.first() != Some("v") {
             return Err("v=DKIM1 is not the first tag".to_owned());
         }
         let encoded: String = tags.get("p").ok_or("p=, the key, is missing")?.split_ascii_whitespace().collect();
-        let octets = STANDARD.decode(&encoded).map_err(|error| format!("p= is no base64: {error}"))?;
+        let octets = STANDARD.decode(&encoded).map_err(|error| not_base64(&encoded, &error))?;
+        // Verifiers do not use a key whose hashes or services leave mail out (RFC 6376 section 3.6.1, RFC 8301).
+        if let Some(hashes) = tags.get("h").filter(|hashes| !listed(hashes, &["sha256"])) {
+            return Err(format!("h={hashes} leaves out sha256, the only hash that verifiers accept"));
+        }
+        if let Some(services) = tags.get("s").filter(|services| !listed(services, &["*", "email"])) {
+            return Err(format!("s={services} leaves out email"));
+        }
         let kind = match tags.get("k").unwrap_or("rsa") {
             "rsa" => rsa(&octets)?,
             "ed25519" => ed25519(&octets)?,
             other => return Err(format!("k={other} is no key type that verifiers know")),
         };
-        let testing = tags.get("t").is_some_and(|flags| flags.split(':').any(|flag| flag.trim() == "y"));
+        let testing = tags.get("t").is_some_and(|flags| listed(flags, &["y"]));
         Ok(Self { kind, testing })
     }
 
@@ -86,6 +93,17 @@ impl Key {
         }
     }
 
+    /// What to do where it is not as it should be.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self.kind {
+            Kind::Rsa { bits: ..STRONG_RSA, .. } => {
+                "Make a key of 2048 bits under a new selector, publish it, and let the signer use it"
+            }
+            Kind::Rsa { bare: true, .. } => "Publish the same key as a SubjectPublicKeyInfo (openssl rsa -pubout)",
+            Kind::Rsa { .. } | Kind::Ed25519 => "Take t=y out of the record",
+        }
+    }
+
     pub(super) fn sentence(&self) -> String {
         let kind = match self.kind {
             Kind::Rsa { bits: bits @ ..SHORTEST_RSA, .. } => format!("RSA {bits} bits, {SHORTEST_RSA} is the least"),
@@ -97,6 +115,20 @@ impl Key {
         let bare = if bare { ", in PKCS #1 form, which many verifiers do not read" } else { "" };
         let testing = if self.testing { ", t=y: receivers may treat signed mail as unsigned" } else { "" };
         format!("{kind}{bare}{testing}")
+    }
+}
+
+/// Whether a list with colons has one of these words.
+fn listed(list: &str, words: &[&str]) -> bool {
+    list.split(':').any(|word| words.contains(&word.trim()))
+}
+
+fn not_base64(encoded: &str, error: &DecodeError) -> String {
+    match error {
+        DecodeError::InvalidByte(offset, octet) => {
+            format!("p= is no base64: {:?} at character {}", char::from(*octet), offset + 1)
+        }
+        _ => format!("p= is no base64: its {} characters are no whole number of octets (cut short?)", encoded.len()),
     }
 }
 

@@ -77,7 +77,7 @@ impl Relay {
         }
         let (endpoints, lost) = route::endpoints(cx, hop).await;
         let script = Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) };
-        let turns = Turn::line(endpoints.len());
+        let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);
         let held = join_all(dialogues.map(|(endpoint, turn)| Dialogue::held(endpoint, &script, turn))).await;
         Ok(Relayed::new(held, lost))

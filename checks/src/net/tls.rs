@@ -15,7 +15,6 @@ use rustls::{
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::{
     prelude::{ASN1Time, FromDer, X509Certificate},
@@ -23,17 +22,18 @@ use x509_parser::{
 };
 
 pub use self::anchors::Anchors;
-use self::tap::Tap;
 pub(crate) use self::{
+    fault::Fault,
     names::{Names, Wanted},
-    path::Fault,
+    socket::Socket,
 };
 use crate::{TlsLevel, report::timestamp, target::Host};
 
 mod anchors;
+mod fault;
 mod names;
 mod path;
-mod tap;
+mod socket;
 
 /// What a handshake showed, and what OpenSSL would say to it.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub(crate) enum Trust {
 pub(crate) enum Refusal {
     /// The server sent an alert.
     Alert(String),
-    /// The server sent something else: its beginning.
+    /// The server sent something else: how it begins.
     NotTls(String),
     /// The connection was closed or reset.
     Lost(&'static str),
@@ -149,7 +149,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the server speaks neither TLS 1.3 nor TLS 1.2 (TLS alert protocol_version)")
             }
             Self::Alert(alert) => write!(f, "the server refused it with the TLS alert {alert}"),
-            Self::NotTls(sample) => write!(f, "the server answered in plaintext or something else than TLS: {sample}"),
+            Self::NotTls(sample) => write!(f, "the server answered in clear: {sample}"),
             Self::Lost(how) => f.write_str(how),
             Self::Broken(why) | Self::Ours(why) => f.write_str(why),
         }
@@ -157,15 +157,16 @@ impl fmt::Display for Refusal {
 }
 
 /// The handshake with `host`, whatever its certificate: look at [`Session::faults`] before you trust the stream.
-pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
+pub(crate) async fn connect(
+    mut socket: Socket,
     host: &Host,
     anchors: &Anchors,
     now: SystemTime,
-) -> Result<(TlsStream<Tap<S>>, Session), Refusal> {
+) -> Result<(TlsStream<Socket>, Session), Refusal> {
     let config = config().map_err(|error| Refusal::Ours(error.to_string()))?;
-    let connecting = TlsConnector::from(config).connect(server_name(host), Tap::new(stream)).into_fallible();
-    let stream = connecting.await.map_err(|(error, tap)| refusal(&error, tap.head()))?;
+    socket.begin();
+    let connecting = TlsConnector::from(config).connect(server_name(host), socket).into_fallible();
+    let stream = connecting.await.map_err(|(error, socket)| refusal(&error, socket.head()))?;
     let session = Session::of(stream.get_ref().1, anchors, now)?;
     Ok((stream, session))
 }
@@ -217,8 +218,9 @@ fn starts_as_tls(head: &[u8]) -> bool {
     head.first().is_some_and(|octet| (20..=24).contains(octet))
 }
 
+/// The first line of it.
 fn sample(head: &[u8]) -> String {
-    String::from_utf8_lossy(head).trim_end().to_owned()
+    String::from_utf8_lossy(head).lines().next().unwrap_or_default().trim_end().to_owned()
 }
 
 /// The words of RFC 8446 section 6, which OpenSSL uses too: `HandshakeFailure` is `handshake_failure`.

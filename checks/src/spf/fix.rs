@@ -11,7 +11,7 @@ use super::{
     sender::evaluation,
     tree::{Cost, Published, published},
 };
-use crate::{Context, Fix, Name, net::dns::quoted};
+use crate::{Context, Fix, Name, address::Family, net::dns::quoted};
 
 /// A TXT record as a zone line, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
 pub(super) fn zone(domain: &Name, text: &str) -> Fix {
@@ -106,5 +106,21 @@ fn term(address: IpAddr) -> String {
 /// The record with `terms` first: whatever stands behind them cannot keep them from matching.
 fn with_terms(record: &Record, terms: &[String]) -> String {
     let (version, rest) = record.text.split_at_checked(6).unwrap_or(("v=spf1", ""));
-    format!("{version} {}{}", terms.join(" "), rest.trim_end())
+    let is_open = record.all().is_none() && record.redirect.is_none();
+    format!("{version} {}{}{}", terms.join(" "), rest.trim_end(), if is_open { " ~all" } else { "" })
+}
+
+/// A record for the host's own name, which bounces are judged by.
+pub(super) async fn for_greeting(cx: &Context, hostname: &Name) -> Option<Fix> {
+    if let Some(fix) = with_addresses(cx, hostname).await {
+        return Some(fix);
+    }
+    let mut terms = vec!["a".to_owned()];
+    for address in cx.outgoing().await.addresses {
+        let forward = cx.forward(hostname, Family::of(address)).await;
+        if !forward.is_ok_and(|addresses| addresses.contains(&address)) {
+            terms.push(term(address));
+        }
+    }
+    Some(zone(hostname, &format!("v=spf1 {} -all", terms.join(" "))))
 }

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use super::{
     each,
     evaluate::{MOST_NAMES, MOST_VOID_LOOKUPS},
-    fix, needs_record,
+    fix, needs_answer, needs_record,
     provider::nearest_include,
     record::{Directive, Mechanism, Network, Record, is_spf},
     record_of,
@@ -194,7 +194,7 @@ pub(super) async fn ptr(cx: &Context) -> Vec<Finding> {
         let tree = tree_of(cx, domain).await?;
         let found = terms(&tree, |place, directive| {
             matches!(directive.mechanism, Mechanism::Ptr(_))
-                .then(|| (Status::Warn, format!("{}{}", directive.text, whose(domain, place))))
+                .then(|| (Status::Warn, format!("{}{} is slow, and some receivers ignore it", directive.text, whose(domain, place))))
         });
         Ok(verdict(&tree, found, "no ptr")?
             .fix(Fix::Advice("Write the addresses as ip4: and ip6: instead of ptr".to_owned())))
@@ -243,11 +243,11 @@ fn oddity(network: &Network) -> Option<(Status, String)> {
         true => width(network.prefix, u8::MAX),
         false => width(u8::MAX, network.prefix),
     };
+    if let Some(why) = unseen(network.address).filter(|_| network.prefix > 0) {
+        return Some((Status::Warn, format!("is {why}: no receiver sees such addresses")));
+    }
     if wide.is_some() {
         return wide;
-    }
-    if let Some(why) = unseen(network.address) {
-        return Some((Status::Warn, format!("is {why}: no receiver sees such addresses")));
     }
     let base = network.base();
     (base != network.address).then(|| (Status::Warn, format!("has host bits set: {base}/{} is meant", network.prefix)))
@@ -343,7 +343,7 @@ fn is_plain_term(word: &str) -> bool {
 
 pub(super) async fn rtype(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain| {
-        let txt = cx.net.dns.ask(domain, RecordType::TXT).await?;
+        let Ok(txt) = cx.net.dns.ask(domain, RecordType::TXT).await else { return Err(needs_answer()) };
         if txt.texts().iter().any(|text| is_spf(text)) {
             return Ok(Finding::pass("published as TXT").saw([txt.evidence()]));
         }

@@ -62,7 +62,7 @@ impl MacroString {
     /// A `domain-spec`: it ends in a macro or in a top-level label.
     pub(crate) fn domain_spec(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("the domain is missing".to_owned());
+            return Err("the domain is missing (a blank before it?)".to_owned());
         }
         let parsed = Self::parse(text)?;
         match parsed.parts.last() {

@@ -162,6 +162,11 @@ impl Directive {
 }
 
 impl Mechanism {
+    /// Whether it asks DNS, and so counts as a lookup (section 4.6.4).
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(self, Self::All | Self::Ip(_))
+    }
+
     fn parse(word: &str) -> Result<Self, String> {
         let end = word.find([':', '/']).unwrap_or(word.len());
         let (name, rest) = word.split_at(end);
@@ -205,10 +210,17 @@ fn printable(text: &[u8]) -> Result<&str, SyntaxError> {
             let from = text.get(..offset).and_then(|before| before.iter().rposition(|octet| *octet == b' '));
             let start = from.map_or(0, |blank| blank + 1);
             let term = text.get(start..).unwrap_or_default().split(|octet| *octet == b' ').next().unwrap_or_default();
+            let odd = match String::from_utf8_lossy(text.get(offset..).unwrap_or_default()).chars().next() {
+                Some('\u{fffd}') | None => format!("the octet 0x{:02x}", text.get(offset).unwrap_or(&0)),
+                Some(c @ ('\u{2010}'..='\u{2015}' | '\u{2212}')) => {
+                    format!("a dash (U+{:04X}) where a hyphen is meant", u32::from(c))
+                }
+                Some(c) => format!("the character U+{:04X}", u32::from(c)),
+            };
             Err(SyntaxError {
                 position: offset + 1,
-                term: term.escape_ascii().to_string(),
-                reason: format!("has the octet 0x{:02x}; only visible ASCII is allowed", text.get(offset).unwrap_or(&0)),
+                term: String::from_utf8_lossy(term).into_owned(),
+                reason: format!("has {odd}; only visible ASCII is allowed"),
             })
         }
     }
@@ -251,14 +263,20 @@ fn length(digits: Option<&str>, most: u8) -> Result<u8, String> {
 
 fn ip4(text: &str) -> Result<Mechanism, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address:?} is no IPv4 address"))?;
+    let address: Ipv4Addr = address.parse().map_err(|_| no_address(address, "IPv4"))?;
     Ok(Mechanism::Ip(Network { address: address.into(), prefix: length(prefix, 32)? }))
 }
 
 fn ip6(text: &str) -> Result<Mechanism, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address: Ipv6Addr = address.parse().map_err(|_| format!("{address:?} is no IPv6 address"))?;
+    let address: Ipv6Addr = address.parse().map_err(|_| no_address(address, "IPv6"))?;
     Ok(Mechanism::Ip(Network { address: address.into(), prefix: length(prefix, 128)? }))
+}
+
+fn no_address(text: &str, family: &str) -> String {
+    let joined = ["include:", "ip4:", "ip6:", "a:", "mx", "~all", "-all"].iter().any(|term| text.contains(term));
+    let hint = if joined { " (strings of a TXT record are joined without a blank)" } else { "" };
+    format!("{text:?} is no {family} address{hint}")
 }
 
 impl Prefixes {
@@ -384,7 +402,7 @@ mod tests {
         assert_eq!((error.position, error.term.as_str()), (11, "ipv4:192.0.2.1"));
         assert_eq!(error.reason, "no such mechanism; ip4: is meant");
         let error = Record::parse(b"v=spf1 a\tmx -all").unwrap_err();
-        assert_eq!((error.position, error.term.as_str()), (9, "a\\tmx"));
+        assert_eq!((error.position, error.term.as_str()), (9, "a\tmx"));
     }
 
     #[test]

@@ -171,16 +171,12 @@ pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 async fn greeting(cx: &Context, hostname: &Name, address: IpAddr) -> Finding {
     let sender = Sender::new(address, &hostname.to_string(), "", cx.now);
     let evaluation = check_host(&cx.net.dns, &sender).await;
-    let publish = async || match fix::with_addresses(cx, hostname).await {
-        Some(fix) => fix,
-        None => fix::zone(hostname, "v=spf1 a -all"),
-    };
     let sentence = format!("{} ({})", evaluation.verdict, evaluation.because());
     let finding = match evaluation.verdict {
         Verdict::Pass => Finding::pass(sentence),
         Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
-        Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(publish().await),
-        Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(publish().await),
+        Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(fix::for_greeting(cx, hostname).await),
+        Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(fix::for_greeting(cx, hostname).await),
         Verdict::Temperror => Finding::unknown(sentence),
     };
     traced(cx, hostname, finding, &evaluation).await

@@ -32,6 +32,9 @@ use crate::{
 /// How many different questions one domain's tree may ask; a tree that wants more is broken anyway.
 const MOST_QUESTIONS: usize = 100;
 
+/// How many terms that ask DNS are followed, for the same reason: a single record has room for thousands.
+const MOST_TERMS: usize = 300;
+
 /// What stands at a domain where an SPF record is looked for.
 #[derive(Clone, Debug)]
 pub(super) enum Published {
@@ -79,7 +82,9 @@ pub(super) struct Tree {
     is_anywhere: bool,
     families: Vec<Family>,
     places: HashMap<Name, Published>,
-    /// Whether there is more than [`MOST_QUESTIONS`] would show.
+    /// How many terms ask DNS.
+    terms: usize,
+    /// Whether there is more than [`MOST_QUESTIONS`] or [`MOST_TERMS`] would show.
     pub(super) cut: bool,
 }
 
@@ -113,6 +118,7 @@ impl Tree {
             is_anywhere: true,
             families: cx.families().filter(is_used).collect(),
             places: HashMap::new(),
+            terms: 0,
             cut: false,
         };
         tree.grown(&cx.net.dns).await
@@ -123,7 +129,7 @@ impl Tree {
         let Some(root) = sender.name() else { return };
         let families = vec![Family::of(sender.ip())];
         let tree =
-            Self { root, sender: sender.clone(), is_anywhere: false, families, places: HashMap::new(), cut: false };
+            Self { root, sender: sender.clone(), is_anywhere: false, families, places: HashMap::new(), terms: 0, cut: false };
         tree.grown(dns).await;
     }
 
@@ -143,7 +149,9 @@ impl Tree {
             match arrival {
                 Arrival::Record(published) => {
                     if let Published::One(record) = &published {
-                        wanted = self.questions(&name, record);
+                        self.terms += record.reachable().filter(|directive| directive.mechanism.asks()).count();
+                        self.cut |= self.terms > MOST_TERMS;
+                        wanted = if self.cut { Vec::new() } else { self.questions(&name, record) };
                     }
                     self.places.insert(name, published);
                 }
@@ -164,7 +172,9 @@ impl Tree {
             }
             seen.push((domain, published));
             if let Published::One(record) = published {
-                next.extend(self.leads_to(domain, record).into_iter().rev());
+                let mut targets = self.leads_to(domain, record);
+                targets.retain(|target| !next.contains(target));
+                next.extend(targets.into_iter().rev());
             }
         }
         seen
@@ -213,9 +223,9 @@ impl Tree {
         let Some(Published::One(record)) = self.places.get(domain) else { return Ok(Rc::from([])) };
         let mut costs = Vec::new();
         let branches = record.reachable().filter_map(|directive| match &directive.mechanism {
-            Mechanism::All | Mechanism::Ip(_) => None,
+            mechanism if !mechanism.asks() => None,
             Mechanism::Include(target) => Some((&directive.text, Some(target))),
-            Mechanism::A(..) | Mechanism::Mx(..) | Mechanism::Ptr(_) | Mechanism::Exists(_) => Some((&directive.text, None)),
+            _ => Some((&directive.text, None)),
         });
         let redirect = record.reachable_redirect().map(|redirect| (&redirect.text, Some(&redirect.target)));
         for (term, target) in branches.chain(redirect) {

@@ -3,12 +3,15 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::oneshot,
     time::timeout_at,
 };
@@ -25,7 +28,7 @@ use crate::{
     address::Family,
     net::{
         Deadline,
-        tls::{self, Session, Wanted},
+        tls::{self, Session, Socket, Wanted},
     },
     target::Host,
 };
@@ -65,32 +68,51 @@ pub(super) struct Script<'a> {
 
 /// Who may log in: one dialogue a run, the first in Postfix's order that can.
 pub(super) struct Turn {
-    before: Option<oneshot::Receiver<bool>>,
-    after: Option<oneshot::Sender<bool>>,
+    before: Option<oneshot::Receiver<()>>,
+    after: Option<oneshot::Sender<()>>,
+    taken: Arc<AtomicBool>,
+    deadline: Deadline,
 }
 
 impl Turn {
     /// One for each of `count` dialogues, in order.
-    pub(super) fn line(count: usize) -> Vec<Self> {
+    pub(super) fn line(count: usize, deadline: Deadline) -> Vec<Self> {
+        let taken = Arc::new(AtomicBool::new(false));
         let mut before = None;
         let turn = |_| {
-            let (sender, receiver) = oneshot::channel();
-            Self { before: before.replace(receiver), after: Some(sender) }
+            let (after, next) = oneshot::channel();
+            Self { before: before.replace(next), after: Some(after), taken: taken.clone(), deadline }
         };
         (0..count).map(turn).collect()
     }
 
-    /// Whether this dialogue logs in, if it `can`: nobody before it does. The next ones are told.
-    async fn come(&mut self, can: bool) -> bool {
-        let free = match self.before.take() {
-            Some(before) => before.await.unwrap_or(false),
-            None => true,
-        };
-        if let Some(after) = self.after.take() {
-            // The last in line has nobody to tell.
-            let _ = after.send(free && !can);
+    /// Whether the one login is ours.
+    async fn come(&mut self) -> bool {
+        self.wait().await;
+        let is_ours = !self.taken.swap(true, Ordering::Relaxed);
+        self.tell();
+        is_ours
+    }
+
+    /// Leaves what we did not take to those after us.
+    async fn leave(mut self) {
+        self.wait().await;
+        self.tell();
+    }
+
+    /// Those before us decide first, unless they take half of the time that is left: a silent address does not cost
+    /// the others their login.
+    async fn wait(&mut self) {
+        if let Some(before) = self.before.take() {
+            let _ = timeout_at(self.deadline.halfway(), before).await;
         }
-        free && can
+    }
+
+    /// The last in line has nobody to tell.
+    fn tell(&mut self) {
+        if let Some(after) = self.after.take() {
+            let _ = after.send(());
+        }
     }
 }
 
@@ -113,8 +135,7 @@ impl Dialogue {
         if let Err(cause) = dialogue.talk(script, &mut transcript, &mut turn).await {
             dialogue.broke = Some((transcript.stage, cause));
         }
-        // Whoever did not log in leaves it to the next in line.
-        turn.come(false).await;
+        turn.leave().await;
         dialogue.transcript = transcript;
         dialogue
     }
@@ -134,20 +155,20 @@ impl Dialogue {
 
     async fn talk(&mut self, script: &Script<'_>, transcript: &mut Transcript, turn: &mut Turn) -> Result<(), Cause> {
         let policy = &script.cx.target.tls;
-        let socket = connected(self.endpoint.socket, script.deadline).await?;
+        let mut socket = connected(self.endpoint.socket, script.deadline).await?;
         let me = introduction(script.cx, &socket);
-        let mut stream = socket;
         if !policy.wrappermode {
-            let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
+            let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
             let outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
             if !matches!(outcome, Ok(true)) {
                 wire.quit().await;
                 return outcome.map(drop);
             }
-            (stream, self.injected) = wire.into_parts();
+            (socket, self.injected) = wire.into_parts();
+            self.injected += socket.drained();
         }
         transcript.stage = Stage::Handshake;
-        let stream = self.shake_hands(script, stream).await?;
+        let stream = self.shake_hands(script, socket).await?;
         let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
         let outcome = self.talk_in_private(&mut wire, &me, script.cx, turn).await;
         wire.quit().await;
@@ -178,11 +199,11 @@ impl Dialogue {
     async fn shake_hands(
         &mut self,
         script: &Script<'_>,
-        stream: TcpStream,
+        socket: Socket,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, Cause> {
         let patience = script.deadline.within(PATIENCE_FOR_TLS);
         let (host, anchors) = (&self.endpoint.host, &script.cx.target.tls.anchors);
-        let (stream, session) = timeout_at(patience, tls::connect(stream, host, anchors, script.cx.now))
+        let (stream, session) = timeout_at(patience, tls::connect(socket, host, anchors, script.cx.now))
             .await
             .map_err(|_| silence(script.deadline, "end of the TLS handshake", PATIENCE_FOR_TLS))?
             .map_err(Cause::NoTls)?;
@@ -205,7 +226,7 @@ impl Dialogue {
         let offered = self.secured.insert(greeted(wire, me).await?).mechanisms();
         self.login = Some(match self.permitted(cx, &offered) {
             Err(why) => Attempt::Withheld(why),
-            Ok(_) if !turn.come(true).await => Attempt::Withheld(Withheld::Elsewhere),
+            Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
                 log_in(wire, mechanism, credentials).await?
@@ -251,16 +272,10 @@ fn bare(host: &Host) -> String {
     }
 }
 
-async fn connected(to: SocketAddr, deadline: Deadline) -> Result<TcpStream, Cause> {
-    let patience = deadline.within(PATIENCE_TO_CONNECT);
-    match timeout_at(patience, TcpStream::connect(to)).await {
+async fn connected(to: SocketAddr, deadline: Deadline) -> Result<Socket, Cause> {
+    match timeout_at(deadline.within(PATIENCE_TO_CONNECT), Socket::connected(to)).await {
         Err(_) => Err(silence(deadline, "TCP connection", PATIENCE_TO_CONNECT)),
-        Ok(Err(error)) => Err(unconnected(&error)),
-        Ok(Ok(socket)) => {
-            // Each command waits for its reply: Nagle's algorithm would only hold the last segment back.
-            let _ = socket.set_nodelay(true);
-            Ok(socket)
-        }
+        Ok(connected) => connected.map_err(|error| unconnected(&error)),
     }
 }
 
@@ -279,8 +294,8 @@ fn unconnected(error: &io::Error) -> Cause {
 }
 
 /// HOSTNAME, or the connection's own address as a literal (RFC 5321 section 4.1.3).
-fn introduction(cx: &Context, socket: &TcpStream) -> String {
-    match (&cx.target.hostname, socket.local_addr().map(|local| local.ip())) {
+fn introduction(cx: &Context, socket: &Socket) -> String {
+    match (&cx.target.hostname, socket.local_address()) {
         (Some(hostname), _) => hostname.to_string(),
         (None, Ok(IpAddr::V4(address))) => format!("[{address}]"),
         (None, Ok(IpAddr::V6(address))) => format!("[IPv6:{address}]"),
@@ -298,4 +313,44 @@ async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<'_, S>, me: 
 
 fn welcome(reply: Reply) -> Result<Reply, Cause> {
     if reply.is_positive() { Ok(reply) } else { Err(Cause::Unwelcome(reply)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Who logs in where `able` says who could, whatever order they come in.
+    async fn winners(able: &[bool]) -> Vec<usize> {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut coming = Vec::new();
+        for (place, (mut turn, can)) in Turn::line(able.len(), deadline).into_iter().zip(able.to_vec()).enumerate() {
+            coming.push(async move {
+                let is_ours = can && turn.come().await;
+                turn.leave().await;
+                is_ours.then_some(place)
+            });
+        }
+        coming.reverse();
+        join_all(coming).await.into_iter().flatten().collect()
+    }
+
+    #[tokio::test]
+    async fn the_first_that_can_logs_in() {
+        assert_eq!(winners(&[true, true, true]).await, [0]);
+        assert_eq!(winners(&[false, true, true]).await, [1]);
+        assert_eq!(winners(&[false, false, true]).await, [2]);
+        assert!(winners(&[false, false]).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_costs_half_of_the_time_and_no_second_login() {
+        let mut line = Turn::line(2, Deadline::after(Duration::from_secs(60))).into_iter();
+        let (mut silent, mut second) = (line.next().unwrap(), line.next().unwrap());
+        let start = tokio::time::Instant::now();
+        assert!(second.come().await);
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert!(!silent.come().await);
+    }
 }

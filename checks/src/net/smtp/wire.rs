@@ -147,6 +147,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     async fn awaited(&mut self, what: &str, line: &str) -> Result<Reply, Cause> {
         let deadline = self.deadline;
+        if deadline.is_over() {
+            return Err(silence(deadline, what, PATIENCE));
+        }
         let exchange = async {
             // A server that has hung up may have said why: what fails to be written is told by what cannot be read.
             let _ = self.stream.write_all(line.as_bytes()).await;
@@ -204,6 +207,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                 let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
                 return Err(Cause::NotSmtp(format!("the {what} has a line of over {LONGEST_LINE} octets: {start}")));
             }
+            // All that has come, so that nothing sent in clear behind the reply to STARTTLS is taken for TLS.
+            self.unread.reserve(LONGEST_LINE);
             match self.stream.read_buf(&mut self.unread).await {
                 Ok(0) => return Err(self.hung_up(what, "closed")),
                 Ok(_) => {}
@@ -247,5 +252,92 @@ fn sample(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}…", text.split_at(end).0),
         None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::{Credentials, Login, Secret};
+
+    /// What we make of a server that sends `octets` and hangs up.
+    async fn heard(octets: &[u8]) -> Result<Reply, String> {
+        let (ours, mut theirs) = duplex(4 * LONGEST_REPLY);
+        theirs.write_all(octets).await.unwrap();
+        drop(theirs);
+        let (mut transcript, redaction) = (Transcript::default(), Redaction::of(None));
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut wire = Wire::new(ours, &mut transcript, &redaction, deadline);
+        wire.banner().await.map_err(|cause| match cause {
+            Cause::NotSmtp(why) | Cause::Lost(why) | Cause::Silent(why) => why,
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[tokio::test]
+    async fn replies_as_servers_send_them() {
+        for (octets, code, lines) in [
+            (&b"220 mx.test ESMTP\r\n"[..], 220, vec!["mx.test ESMTP"]),
+            (b"220-one\r\n220-\r\n220 three\r\n", 220, vec!["one", "", "three"]),
+            (b"220\n", 220, vec![""]),
+            (b"220 a\0b\x1b[2J\xff\r\n250 later\r\n", 220, vec!["a\0b\x1b[2J\u{fffd}"]),
+            (b"220 bare\rreturn\r\n", 220, vec!["bare\rreturn"]),
+        ] {
+            let reply = heard(octets).await.unwrap();
+            assert_eq!((reply.code, reply.lines), (code, lines.into_iter().map(str::to_owned).collect()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reply_is_told_in_words() {
+        let endless = b"220-again\r\n".repeat(600);
+        let heavy = [b"220-".to_vec(), b"x".repeat(8000), b"\r\n".to_vec()].concat().repeat(9);
+        let long = [b"220 ".to_vec(), b"x".repeat(100_000)].concat();
+        for (octets, why) in [
+            (&b""[..], "connection closed before the banner"),
+            (b"220 ha", "connection closed in the middle of the banner: \"220 ha\""),
+            (b"220-one\r\n", "connection closed before the banner"),
+            (b"220-one\r\n250 two\r\n", "the lines of the banner have different codes, 220 and 250"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "the banner is not SMTP: \"SSH-2.0-OpenSSH_9.2\""),
+            (b"\r\n", "the banner is not SMTP: \"\""),
+            (b"\x16\x03\x01\0\n", "the banner is not SMTP: \"\\u{16}\\u{3}\\u{1}\\0\""),
+            (&endless, "the banner does not end: 4617 octets in 513 lines"),
+            (&heavy, "the banner does not end: 72036 octets in 9 lines"),
+            (&long, "the banner has a line of over 8192 octets: \"220 xxx"),
+        ] {
+            let error = heard(octets).await.unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_and_so_does_the_audit() {
+        for (budget, why) in [(60, "no banner within 30s"), (20, "no answer within 20s")] {
+            let (ours, _theirs) = duplex(64);
+            let (mut transcript, redaction) = (Transcript::default(), Redaction::of(None));
+            let deadline = Deadline::after(Duration::from_secs(budget));
+            let mut wire = Wire::new(ours, &mut transcript, &redaction, deadline);
+            assert!(matches!(wire.banner().await, Err(Cause::Silent(said)) if said == why));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_transcript_holds_no_secret() {
+        let (ours, mut theirs) = duplex(1024);
+        theirs.write_all(b"535 no such password hunter2\r\n").await.unwrap();
+        let login = Login::Password(Secret::new("hunter2".to_owned()));
+        let redaction = Redaction::of(Some(&Credentials { user: "jira".to_owned(), login, mechanism: None }));
+        let mut transcript = Transcript::default();
+        let mut wire = Wire::new(ours, &mut transcript, &redaction, Deadline::after(Duration::from_secs(60)));
+        wire.enter(Stage::Login);
+        let reply = wire.confide("AUTH PLAIN AGppcmEAaHVudGVyMg==", "AUTH PLAIN <redacted>").await.unwrap();
+        wire.quit().await;
+        assert_eq!(reply.to_string(), "535 no such password <redacted>");
+        assert_eq!(
+            transcript.excerpt(&[Stage::Login, Stage::Quit]),
+            "C: AUTH PLAIN <redacted>\nS: 535 no such password <redacted>\nC: QUIT"
+        );
     }
 }

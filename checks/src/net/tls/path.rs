@@ -3,10 +3,7 @@
 //! webpki gives the second opinion: it knows name constraints, but refuses what OpenSSL takes (a CA's certificate as
 //! the server's own, version 1) and says too little about why.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::{
     client::verify_server_cert_signed_by_trust_anchor,
@@ -22,113 +19,16 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use super::{Anchors, moment, parsed};
-use crate::report::timestamp;
+use super::{Anchors, Fault, moment, parsed};
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
-const LONGEST_PATH: usize = 10;
+pub(super) const LONGEST_PATH: usize = 10;
 
 /// More certificates than any server needs to send; a bomb of them is not worth the signatures.
 const MOST_CERTIFICATES: usize = 32;
 
 /// What ring checks signatures of, and so the least this tool can judge.
 pub(super) const SHORTEST_RSA: usize = 2048;
-
-/// What keeps a certificate from being trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// It is no certificate.
-    Unreadable(String),
-    /// It has vouched for itself, and is no anchor.
-    SelfSigned,
-    /// The server sent the root, which is no anchor.
-    UnknownRoot { root: String },
-    /// The way ends at an issuer that nobody has.
-    NoIssuer { issuer: String, of: String, alone: bool, offered: Option<String> },
-    /// The anchor is an intermediate, and OpenSSL wants its root too (Postfix sets no X509_V_FLAG_PARTIAL_CHAIN).
-    NoRoot { anchor: String, root: String },
-    /// The issuer's name is known, with another key.
-    OtherKey { issuer: String, of: String },
-    /// The way is longer than Postfix goes.
-    TooLong,
-    /// One certificate has run out; a CA's is named.
-    Expired { ca: Option<String>, since: SystemTime },
-    /// One certificate is of the future; a CA's is named.
-    NotYetValid { ca: Option<String>, until: SystemTime },
-    /// Its extended key usage, or its key usage, is another.
-    NotForServers,
-    /// A certificate that may not, or not for servers, has issued another.
-    NotAnIssuer { issuer: String },
-    /// A critical extension that nobody understands.
-    UnknownExtension { of: String, oid: String },
-    /// SHA-1: OpenSSL's security level 1, which Postfix sets where the certificate must match.
-    WeakDigest { of: String },
-    /// A CA on the way may not issue for this name.
-    NameConstraints,
-    /// We cannot tell.
-    Beyond(String),
-}
-
-impl Fault {
-    /// One word for programs.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "unreadable",
-            Self::SelfSigned => "self-signed",
-            Self::UnknownRoot { .. } => "unknown-root",
-            Self::NoIssuer { alone: true, .. } => "missing-intermediate",
-            Self::NoIssuer { alone: false, .. } | Self::OtherKey { .. } => "unknown-issuer",
-            Self::NoRoot { .. } => "root-not-trusted",
-            Self::TooLong => "too-long",
-            Self::Expired { .. } => "expired",
-            Self::NotYetValid { .. } => "not-yet-valid",
-            Self::NotForServers => "not-for-servers",
-            Self::NotAnIssuer { .. } => "not-an-issuer",
-            Self::UnknownExtension { .. } => "unknown-extension",
-            Self::WeakDigest { .. } => "weak-digest",
-            Self::NameConstraints => "name-constraints",
-            Self::Beyond(_) => "not-judged",
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = |ca: &Option<String>| ca.as_ref().map_or_else(String::new, |ca| format!("CA certificate {ca} "));
-        match self {
-            Self::Unreadable(why) => write!(f, "the certificate cannot be read: {why}"),
-            Self::SelfSigned => f.write_str("self-signed certificate"),
-            Self::UnknownRoot { root } => {
-                write!(f, "unknown issuer, the self-signed root {root} was sent but is not among the trust anchors")
-            }
-            Self::NoIssuer { issuer, of, alone, offered } => {
-                match alone {
-                    true => write!(
-                        f,
-                        "unknown issuer, {issuer} was not sent and is not among the trust anchors: \
-                         the intermediate certificate is missing, or its CA is not trusted"
-                    )?,
-                    false => write!(
-                        f,
-                        "unknown issuer, {issuer}, which issued {of}, was not sent and is not among the trust anchors"
-                    )?,
-                }
-                offered.iter().try_for_each(|url| write!(f, " (its CA offers it at {url})"))
-            }
-            Self::NoRoot { anchor, root } => write!(f, "{anchor} is among the trust anchors, its root {root} is not"),
-            Self::OtherKey { issuer, of } => write!(f, "unknown issuer, {of} was not signed by the {issuer} we know"),
-            Self::TooLong => write!(f, "the chain is longer than {LONGEST_PATH} certificates"),
-            Self::Expired { ca, since } => write!(f, "{}expired since {}", whose(ca), timestamp(*since)),
-            Self::NotYetValid { ca, until } => write!(f, "{}not valid before {}", whose(ca), timestamp(*until)),
-            Self::NotForServers => f.write_str("not designated for use as a server certificate"),
-            Self::NotAnIssuer { issuer } => write!(f, "{issuer} may not issue server certificates"),
-            Self::UnknownExtension { of, oid } => write!(f, "{of} has the unknown critical extension {oid}"),
-            Self::WeakDigest { of } => write!(f, "{of} is signed with SHA-1"),
-            Self::NameConstraints => f.write_str("the name constraints of its CA exclude its names"),
-            Self::Beyond(why) => write!(f, "could not be judged: {why}"),
-        }
-    }
-}
 
 /// Everything that stands between the first certificate of `chain` and trust at the time `now`.
 pub(super) fn faults(chain: &[CertificateDer<'static>], anchors: &Anchors, now: SystemTime) -> Vec<Fault> {
@@ -397,5 +297,163 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.split_at(end).0),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+        date_time_ymd,
+    };
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1_795_000_000);
+
+    /// A certificate, and what it needs to issue others.
+    struct Made {
+        der: CertificateDer<'static>,
+        pem: String,
+        params: CertificateParams,
+        key: KeyPair,
+    }
+
+    /// Valid from 2026 to 2028, unless `change` says otherwise; by itself where no issuer is given.
+    fn made(name: &str, issuer: Option<&Made>, change: impl Fn(&mut CertificateParams)) -> Made {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([format!("{name}.test")]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2028, 1, 1);
+        change(&mut params);
+        let certificate = match issuer {
+            None => params.self_signed(&key).unwrap(),
+            Some(issuer) => params.signed_by(&key, &Issuer::from_params(&issuer.params, &issuer.key)).unwrap(),
+        };
+        Made { der: certificate.der().clone(), pem: certificate.pem(), params, key }
+    }
+
+    fn authority(params: &mut CertificateParams) {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    }
+
+    fn found(chain: &[&Made], anchors: &[&Made]) -> String {
+        let file = std::env::temp_dir().join(format!(
+            "mail-preflight-path-{}-{:?}.pem",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        fs::write(&file, anchors.iter().map(|anchor| anchor.pem.as_str()).collect::<String>()).unwrap();
+        let anchors = Anchors::load(Some(&file), None).unwrap();
+        fs::remove_file(&file).unwrap();
+        let chain: Vec<_> = chain.iter().map(|made| made.der.clone()).collect();
+        let words = |fault: &Fault| format!("{}: {fault}", fault.word());
+        faults(&chain, &anchors, UNIX_EPOCH + NOW).iter().map(words).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_openssl_trusts() {
+        let root = made("root", None, authority);
+        let between = made("between", Some(&root), authority);
+        let stranger = made("stranger", None, authority);
+        let leaf = made("leaf", Some(&between), |_| ());
+        let direct = made("direct", Some(&root), |_| ());
+        let authority_leaf = made("ca-leaf", Some(&root), |params| params.is_ca = authority_of_any());
+        let own = made("own", None, |_| ());
+        let own_authority = made("own-ca", None, |params| params.is_ca = authority_of_any());
+        for (chain, anchor) in [
+            (vec![&direct], &root),
+            (vec![&leaf, &between], &root),
+            (vec![&leaf, &between, &root], &root),
+            (vec![&leaf, &stranger, &between], &root),
+            (vec![&authority_leaf], &root),
+            (vec![&own], &own),
+            (vec![&own_authority], &own_authority),
+        ] {
+            assert_eq!(found(&chain, &[anchor]), "", "{}", chain[0].pem);
+        }
+    }
+
+    fn authority_of_any() -> IsCa {
+        IsCa::Ca(BasicConstraints::Unconstrained)
+    }
+
+    #[test]
+    fn why_openssl_does_not_trust() {
+        let root = made("root", None, authority);
+        let stranger = made("stranger", None, authority);
+        let impostor = made("root", None, authority);
+        let between = made("between", Some(&root), authority);
+        let old = made("old", Some(&root), |params| {
+            authority(params);
+            params.not_after = date_time_ymd(2026, 2, 1);
+        });
+        let layman = made("layman", Some(&root), |_| ());
+        let last = made("last", Some(&root), |params| {
+            authority(params);
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        });
+        let below = made("below", Some(&last), authority);
+        let leaf = |issuer| made("leaf", Some(issuer), |_| ());
+        let own = made("own", None, |params| params.not_after = date_time_ymd(2026, 2, 1));
+        let early = made("early", Some(&root), |params| params.not_before = date_time_ymd(2027, 6, 1));
+        let client = made("client", Some(&root), |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        for (chain, anchor, words) in [
+            (vec![&own], &root, "self-signed: self-signed certificate; expired: expired since 2026-02-01T00:00:00Z"),
+            (
+                vec![&leaf(&between)],
+                &root,
+                "unknown-issuer: unknown issuer, CN=between was not sent and is not among the trust anchors: \
+                 the intermediate certificate is missing, or its CA is not trusted",
+            ),
+            (
+                vec![&leaf(&between), &between],
+                &stranger,
+                "unknown-issuer: unknown issuer, CN=root, which issued CN=between, was not sent and is not among the \
+                 trust anchors",
+            ),
+            (
+                vec![&leaf(&stranger), &stranger],
+                &root,
+                "unknown-root: unknown issuer, the self-signed root CN=stranger was sent but is not among the trust \
+                 anchors",
+            ),
+            (
+                vec![&leaf(&impostor)],
+                &root,
+                "unknown-issuer: unknown issuer, CN=leaf was not signed by the CN=root we know",
+            ),
+            (
+                vec![&leaf(&between)],
+                &between,
+                "root-not-trusted: CN=between is among the trust anchors, its root CN=root is not",
+            ),
+            (vec![&leaf(&old), &old], &root, "expired: CA certificate CN=old expired since 2026-02-01T00:00:00Z"),
+            (vec![&early], &root, "not-yet-valid: not valid before 2027-06-01T00:00:00Z"),
+            (vec![&client], &root, "not-for-servers: not designated for use as a server certificate"),
+            (vec![&leaf(&layman), &layman], &root, "not-an-issuer: CN=layman may not issue server certificates"),
+            (vec![&leaf(&below), &below, &last], &root, "not-an-issuer: CN=last may not issue server certificates"),
+            (vec![], &root, "unreadable: the certificate cannot be read: none was sent"),
+        ] {
+            assert_eq!(found(&chain, &[anchor]), words);
+        }
+    }
+
+    #[test]
+    fn no_certificate_is_too_strange() {
+        let garbage = CertificateDer::from(vec![0x30, 0x82, 0xff]);
+        let anchors = Anchors::load(None, None).unwrap();
+        let words = faults(&[garbage], &anchors, UNIX_EPOCH + NOW);
+        assert!(matches!(words.as_slice(), [Fault::Unreadable(_)]), "{words:?}");
+        let old = made("old", None, |params| params.not_before = date_time_ymd(1955, 1, 1));
+        assert_eq!(found(&[&old], &[&old]), "");
+        let eternal = made("eternal", None, |params| params.not_before = date_time_ymd(9999, 12, 31));
+        assert!(found(&[&eternal], &[&eternal]).starts_with("not-yet-valid: not valid before 9999-12-31"));
     }
 }
