@@ -7,9 +7,8 @@
 use std::{
     collections::BTreeSet,
     env, fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode, Output},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    path::Path,
+    process::{ExitCode, Output},
 };
 
 use fixtures::{Theatre, World};
@@ -18,9 +17,8 @@ use serde_json::Value;
 
 #[path = "support/leaks.rs"]
 mod leaks;
-
-/// 2026-11-20T15:00:00Z, in every world.
-const NOW: u64 = 1_795_186_800;
+#[path = "support/worlds.rs"]
+mod worlds;
 
 /// More than there are cores: the worlds that take long are those that wait.
 const THREADS: usize = 8;
@@ -29,27 +27,10 @@ const THREADS: usize = 8;
 const PROVOCATIONS: [&str; 6] = ["timeout", "servfail", "refused", "truncate", "malformed", "garbage"];
 
 fn main() -> ExitCode {
-    let trials = worlds().into_iter().map(|(name, folder)| Trial::test(name, move || scenario(&folder)));
+    let trials = worlds::all().into_iter().map(|(name, folder)| Trial::test(name, move || scenario(&folder)));
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     run(&arguments, trials.collect()).exit_code()
-}
-
-/// Every folder with `args`, named by its path.
-fn worlds() -> Vec<(String, PathBuf)> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut worlds: Vec<_> = folders(&fixtures)
-        .flat_map(|family| folders(&family).collect::<Vec<_>>())
-        .filter(|folder| folder.join("args").is_file())
-        .map(|folder| (folder.strip_prefix(&fixtures).unwrap_or(&folder).display().to_string(), folder))
-        .collect();
-    worlds.sort();
-    worlds
-}
-
-fn folders(of: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(of).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 fn scenario(folder: &Path) -> Result<(), Failed> {
@@ -60,6 +41,7 @@ fn scenario(folder: &Path) -> Result<(), Failed> {
     expect(expected_code(&report, &json.args) == json.code, &format!("exit code {} for this report", json.code))?;
     expect(table.code == json.code, &format!("exit code {} as a table, {} as JSON", table.code, json.code))?;
     expect_unique_keys(&report)?;
+    expect_promises(folder, &report, json.code)?;
     compare(&folder.join("report.txt"), &table.report)?;
     compare(&folder.join("report.json"), &json.report)
 }
@@ -75,9 +57,9 @@ struct Run {
 fn play(world: &World, folder: &Path, format: &[&str]) -> Result<Run, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let theatre = world.open(now()).await.map_err(|error| format!("{error:#}"))?;
+        let theatre = world.open(worlds::now()).await.map_err(|error| format!("{error:#}"))?;
         let args: Vec<String> = theatre.args().into_iter().chain(format.iter().map(|arg| (*arg).to_owned())).collect();
-        let mut program = program(&args);
+        let mut program = worlds::program(&args);
         let output = tokio::task::spawn_blocking(move || program.output()).await??;
         expect_discretion(&theatre, &output)?;
         let report = String::from_utf8(output.stdout)?;
@@ -89,16 +71,6 @@ fn play(world: &World, folder: &Path, format: &[&str]) -> Result<Run, Failed> {
         let code = output.status.code().ok_or_else(|| format!("ended by {}", output.status))?;
         Ok(Run { report: settled(report, &theatre, &args), args, code })
     })
-}
-
-fn program(args: &[String]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_mail-preflight"));
-    program.args(args).env_clear().env("SOURCE_DATE_EPOCH", NOW.to_string()).env("COLUMNS", "100");
-    program
-}
-
-fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
 /// The report without what differs from run to run: where on loopback the world is served, and the scratch directory.
@@ -145,6 +117,26 @@ fn expect_no_question_twice(theatre: &Theatre) -> Result<(), Failed> {
         Some(question) => Err(format!("asked twice: {question}").into()),
         None => Ok(()),
     }
+}
+
+/// What `args` says in its comments, written before the program was asked: `# expects: CHECK SUBJECT STATUS`, and
+/// `# exits: CODE`.
+fn expect_promises(folder: &Path, report: &Value, code: i32) -> Result<(), Failed> {
+    let args = fs::read_to_string(folder.join("args"))?;
+    for promise in args.lines().filter_map(|line| line.strip_prefix("# expects:")) {
+        let words: Vec<&str> = promise.split_whitespace().collect();
+        let [check, subject @ .., status] = words.as_slice() else { return Err(format!("odd: {promise}").into()) };
+        let subject = Some(subject.join(" ")).filter(|subject| !subject.is_empty());
+        let is_meant =
+            |finding: &&Value| finding["check"] == *check && finding["subject"].as_str() == subject.as_deref();
+        let found = report["findings"].as_array().into_iter().flatten().find(is_meant);
+        let seen = found.map_or("nothing", |finding| finding["status"].as_str().unwrap_or_default());
+        expect(seen == *status, &format!("expected{promise}, seen: {seen}"))?;
+    }
+    for promised in args.lines().filter_map(|line| line.strip_prefix("# exits:")) {
+        expect(promised.trim() == code.to_string(), &format!("expected exit {}, seen: {code}", promised.trim()))?;
+    }
+    Ok(())
 }
 
 /// Check and subject are the key of a finding.
