@@ -5,13 +5,16 @@ use futures_util::future::join_all;
 use self::{
     evaluate::MOST_LOOKUPS,
     lint::{include, r#macro, mx, network, ptr, redirect, rtype, size, unreachable, void},
-    record::{Directive, Qualifier, Record},
+    record::{Directive, Qualifier},
     sender::{helo, sender},
     tree::{Cost, Published, Tree, published},
 };
 use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks};
 
-pub use self::evaluate::{Evaluation, Sender, Step, Verdict, check_host};
+pub use self::{
+    evaluate::{Evaluation, Sender, Step, Verdict, check_host},
+    record::{Record, SyntaxError},
+};
 
 mod evaluate;
 mod fix;

@@ -9,7 +9,7 @@ use super::macros::MacroString;
 
 /// A record that the grammar accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub struct Record {
     /// The record as published.
     pub(crate) text: String,
     /// The mechanisms with their qualifiers, in order.
@@ -74,12 +74,13 @@ pub(crate) struct Network {
 
 /// What the grammar does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SyntaxError {
+pub struct SyntaxError {
     /// The octet of the record, counted from 1, at which the culprit begins.
-    pub(crate) position: usize,
+    pub position: usize,
     /// The culprit.
-    pub(crate) term: String,
-    pub(crate) reason: String,
+    pub term: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// Whether a TXT record is an SPF record at all: the version, then a blank or nothing (section 4.5).
@@ -91,8 +92,12 @@ pub(crate) fn is_spf(text: &[u8]) -> bool {
 }
 
 impl Record {
-    /// Parses a record that [`is_spf`]. What the grammar does not accept anywhere spoils the whole (section 4.6).
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, SyntaxError> {
+    /// Parses a record that begins with its version. What the grammar does not accept anywhere spoils the whole
+    /// (section 4.6).
+    ///
+    /// # Errors
+    /// The first term that is not accepted, where it stands and why.
+    pub fn parse(text: &[u8]) -> Result<Self, SyntaxError> {
         let text = printable(text)?;
         let mut record = Self { text: text.to_owned(), directives: Vec::new(), redirect: None, exp: None };
         let mut offset = 0;
