@@ -192,7 +192,7 @@ impl FromStr for NextHop {
         let literal = host.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| host.get(5..));
         let host = match literal.unwrap_or(host).parse() {
             Ok(address) => Host::Address(address),
-            Err(_) => Host::Name(host.parse().map_err(|why| format!("the host {host:?} {why}; {form}"))?),
+            Err(_) => Host::Name(named(host).map_err(|why| format!("the host {host:?} {why}; {form}"))?),
         };
         Ok(Self { host, port, bracketed })
     }
@@ -206,6 +206,16 @@ impl fmt::Display for NextHop {
             (host, false) => write!(f, "{host}:{}", self.port),
         }
     }
+}
+
+/// A host name; what ends in a number was meant as an address (RFC 1123 section 2.1).
+fn named(host: &str) -> Result<Name, String> {
+    let name: Name = host.parse()?;
+    let is_number = |label: &[u8]| label.iter().all(u8::is_ascii_digit);
+    if name.labels().next_back().is_some_and(is_number) {
+        return Err("is no address".to_owned());
+    }
+    Ok(name)
 }
 
 /// A port by number or by the names that `/etc/services` gives mail's.
@@ -339,6 +349,7 @@ mod tests {
             ("smtp.example.net:", "no such port"),
             ("2001:db8::25", "needs brackets"),
             ("[]:587", "is empty"),
+            ("[192.0.2.300]:587", "is no address"),
             ("[a b]:587", "has the character ' '"),
         ] {
             let error = text.parse::<NextHop>().unwrap_err();

@@ -6,6 +6,8 @@ use crate::{Name, target::Host};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Provider {
     pub(super) name: &'static str,
+    /// What the names of its relays begin with, where their domain has other hosts too.
+    prefix: &'static str,
     /// What the names of its relays end in.
     suffix: &'static str,
     /// The domain whose record has its addresses.
@@ -14,29 +16,41 @@ pub(super) struct Provider {
     pub(super) keeps_mail_from: bool,
 }
 
-/// From the providers' own set-up pages.
+/// The date of the table: what the providers' set-up pages said by then, as far as they could be read.
+pub(super) const CHECKED: &str = "2026-11-20";
+
 static PROVIDERS: &[Provider] = &[
-    Provider { name: "Google", suffix: "gmail.com", include: "_spf.google.com", keeps_mail_from: true },
-    Provider { name: "Microsoft 365", suffix: "office365.com", include: "spf.protection.outlook.com", keeps_mail_from: true },
-    Provider { name: "Microsoft 365", suffix: "mail.protection.outlook.com", include: "spf.protection.outlook.com", keeps_mail_from: true },
-    Provider { name: "Amazon SES", suffix: "amazonaws.com", include: "amazonses.com", keeps_mail_from: false },
-    Provider { name: "SendGrid", suffix: "sendgrid.net", include: "sendgrid.net", keeps_mail_from: false },
-    Provider { name: "Mailgun", suffix: "mailgun.org", include: "mailgun.org", keeps_mail_from: true },
-    Provider { name: "Postmark", suffix: "postmarkapp.com", include: "spf.mtasv.net", keeps_mail_from: false },
-    Provider { name: "Mandrill", suffix: "mandrillapp.com", include: "spf.mandrillapp.com", keeps_mail_from: false },
-    Provider { name: "Mailjet", suffix: "mailjet.com", include: "spf.mailjet.com", keeps_mail_from: false },
-    Provider { name: "Brevo", suffix: "brevo.com", include: "spf.brevo.com", keeps_mail_from: false },
-    Provider { name: "Fastmail", suffix: "fastmail.com", include: "spf.messagingengine.com", keeps_mail_from: true },
-    Provider { name: "Zoho Mail", suffix: "zoho.com", include: "zohomail.com", keeps_mail_from: true },
-    Provider { name: "Zoho Mail", suffix: "zoho.eu", include: "zohomail.eu", keeps_mail_from: true },
-    Provider { name: "Proton Mail", suffix: "protonmail.ch", include: "_spf.protonmail.ch", keeps_mail_from: true },
-    Provider { name: "Migadu", suffix: "migadu.com", include: "spf.migadu.com", keeps_mail_from: true },
+    keeping("Google", "gmail.com", "_spf.google.com"),
+    keeping("Microsoft 365", "office365.com", "spf.protection.outlook.com"),
+    keeping("Microsoft 365", "mail.protection.outlook.com", "spf.protection.outlook.com"),
+    keeping("Mailgun", "mailgun.org", "mailgun.org"),
+    keeping("Fastmail", "fastmail.com", "spf.messagingengine.com"),
+    Provider { prefix: "email-smtp.", ..replacing("Amazon SES", "amazonaws.com", "amazonses.com") },
+    replacing("SendGrid", "sendgrid.net", "sendgrid.net"),
+    replacing("Postmark", "postmarkapp.com", "spf.mtasv.net"),
+    replacing("Mandrill", "mandrillapp.com", "spf.mandrillapp.com"),
+    replacing("Mailjet", "mailjet.com", "spf.mailjet.com"),
+    replacing("Brevo", "brevo.com", "spf.brevo.com"),
 ];
+
+/// A provider that leaves MAIL FROM alone.
+const fn keeping(name: &'static str, suffix: &'static str, include: &'static str) -> Provider {
+    Provider { name, prefix: "", suffix, include, keeps_mail_from: true }
+}
+
+/// A provider that puts a domain of its own in MAIL FROM, unless a custom one is set up there.
+const fn replacing(name: &'static str, suffix: &'static str, include: &'static str) -> Provider {
+    Provider { name, prefix: "", suffix, include, keeps_mail_from: false }
+}
 
 /// Whose relay a host is, if it is one of those.
 pub(super) fn provider(host: &Host) -> Option<&'static Provider> {
     let Host::Name(name) = host else { return None };
-    PROVIDERS.iter().find(|provider| provider.suffix.parse().is_ok_and(|suffix| name.is_within(&suffix)))
+    let is_its = |provider: &&Provider| {
+        let ends_so = provider.suffix.parse().is_ok_and(|suffix| name.is_within(&suffix));
+        ends_so && name.to_string().starts_with(provider.prefix)
+    };
+    PROVIDERS.iter().find(is_its)
 }
 
 /// The provider's record whose name differs from `target` in one label, by a slip of the finger.
@@ -57,7 +71,7 @@ mod tests {
     #[test]
     fn every_entry_can_be_found_by_its_suffix() {
         for entry in PROVIDERS {
-            let found = provider(&Host::Name(format!("smtp.{}", entry.suffix).parse().unwrap()));
+            let found = provider(&Host::Name(format!("{}smtp.{}", entry.prefix, entry.suffix).parse().unwrap()));
             assert_eq!(found, Some(entry));
             assert!(entry.include.parse::<Name>().is_ok());
         }

@@ -7,7 +7,7 @@ use futures_util::future::{join, join_all};
 use super::{
     evaluate::{Evaluation, Sender, Verdict, check_host},
     fix, needs_record,
-    provider::{Provider, provider},
+    provider::{CHECKED, Provider, provider},
     second_opinion::opinion,
     shown,
     tree::{Published, Tree, published},
@@ -110,7 +110,7 @@ async fn via(cx: &Context, domain: &Name, provider: &Provider) -> Finding {
         Published::Spoiled(..) => Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax").into(),
         _ => included(cx, domain, provider, &tree).await,
     };
-    finding.about(format!("{domain} via {}", provider.include)).fact("provider", provider.name)
+    finding.about(format!("{domain} via {}", provider.include)).fact("provider", provider.name).fact("provider_checked", CHECKED)
 }
 
 async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree) -> Finding {
