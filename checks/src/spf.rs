@@ -12,11 +12,13 @@ use self::{
 use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks};
 
 pub use self::{
-    evaluate::{Evaluation, Sender, Step, Verdict, check_host},
+    evaluate::{Sender, check_host},
+    evaluation::{Evaluation, Step, Verdict},
     record::{Record, SyntaxError},
 };
 
 mod evaluate;
+mod evaluation;
 mod fix;
 mod lint;
 mod macros;

@@ -2,19 +2,19 @@
 //!
 //! The records that `include` and `redirect` lead to are frames on a stack of our own: no input makes it deep.
 
-use std::{fmt, net::IpAddr, time::SystemTime};
+use std::{net::IpAddr, time::SystemTime};
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
-use serde::Serialize;
 
 use super::{
+    evaluation::{Evaluation, Step, Verdict},
     macros::{MacroString, Values, target},
-    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record, SyntaxError, is_spf},
+    record::{Directive, Mechanism, Network, Prefixes, Record, SyntaxError, is_spf},
     tree::Tree,
 };
 use crate::{
-    Facts, Name,
+    Name,
     address::Family,
     net::{
         NoAnswer,
@@ -32,20 +32,6 @@ pub(crate) const MOST_VOID_LOOKUPS: usize = 2;
 /// How many exchanges of an `mx`, and how many names of a `ptr`, are looked up (section 4.6.4).
 pub(crate) const MOST_NAMES: usize = 10;
 
-/// The result of an evaluation (section 2.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the words of RFC 7208 section 2.6")]
-pub enum Verdict {
-    None,
-    Neutral,
-    Pass,
-    Fail,
-    Softfail,
-    Temperror,
-    Permerror,
-}
-
 /// Who sends, and from where.
 #[derive(Clone, Debug)]
 pub struct Sender {
@@ -54,44 +40,6 @@ pub struct Sender {
     local_part: Vec<u8>,
     domain: Vec<u8>,
     now: SystemTime,
-}
-
-/// What an evaluation came to, and how.
-#[derive(Clone, Debug, Serialize)]
-pub struct Evaluation {
-    /// The result.
-    #[serde(rename = "result")]
-    pub verdict: Verdict,
-    /// What a fail is explained with (section 6.2), control characters escaped.
-    pub explanation: Option<String>,
-    /// The innermost term that matched, as published.
-    pub mechanism: Option<String>,
-    /// The domains from the sender's to the one whose record decided.
-    pub path: Vec<String>,
-    /// How many terms asked DNS.
-    pub lookups: usize,
-    /// How many answers were empty.
-    pub void_lookups: usize,
-    /// Why the verdict is an error, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Every term, in the order of evaluation.
-    pub trace: Vec<Step>,
-}
-
-/// One term that was evaluated.
-#[derive(Clone, Debug, Serialize)]
-pub struct Step {
-    /// The domains from the sender's to the one that holds the term.
-    pub path: Vec<String>,
-    /// As published.
-    pub term: String,
-    /// How many lookups of the ten it cost by itself.
-    pub lookups: usize,
-    /// What DNS said.
-    pub answer: String,
-    /// Whether it matched.
-    pub matched: bool,
 }
 
 /// Why an evaluation ends without a match.
@@ -493,65 +441,5 @@ impl Run<'_> {
     fn is_near(&self, addresses: &[IpAddr], prefixes: Prefixes) -> bool {
         let around = |address: &IpAddr| -> Network { prefixes.around(*address) };
         addresses.iter().any(|address| around(address).contains(self.sender.ip))
-    }
-}
-
-impl Evaluation {
-    /// The facts of a finding.
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::new();
-        facts.insert("result".to_owned(), self.verdict.to_string().into());
-        facts.insert("mechanism".to_owned(), self.mechanism.clone().into());
-        facts.insert("path".to_owned(), self.path.clone().into());
-        facts.insert("lookups".to_owned(), self.lookups.into());
-        facts.insert("void_lookups".to_owned(), self.void_lookups.into());
-        facts
-    }
-
-    /// Why it is so: what matched and where, or what went wrong.
-    pub fn because(&self) -> String {
-        match (&self.reason, &self.mechanism) {
-            (Some(reason), _) => reason.clone(),
-            (None, Some(mechanism)) if self.path.len() > 1 => format!("{mechanism} in {}", self.path.join(" → ")),
-            (None, Some(mechanism)) => mechanism.clone(),
-            (None, None) if self.verdict == Verdict::None => "no SPF record".to_owned(),
-            (None, None) => "nothing matches".to_owned(),
-        }
-    }
-
-    /// The steps, a line each, indented by depth.
-    pub fn transcript(&self) -> String {
-        let line = |step: &Step| {
-            let indent = "  ".repeat(step.path.len().saturating_sub(1));
-            let verdict = if step.matched { "match" } else { "no match" };
-            let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
-            format!("{indent}{}: {verdict}{answer}", step.term)
-        };
-        self.trace.iter().map(line).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl From<Qualifier> for Verdict {
-    fn from(qualifier: Qualifier) -> Self {
-        match qualifier {
-            Qualifier::Pass => Self::Pass,
-            Qualifier::Fail => Self::Fail,
-            Qualifier::Softfail => Self::Softfail,
-            Qualifier::Neutral => Self::Neutral,
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Neutral => "neutral",
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Softfail => "softfail",
-            Self::Temperror => "temperror",
-            Self::Permerror => "permerror",
-        })
     }
 }

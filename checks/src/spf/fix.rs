@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures_util::future::join_all;
 
 use super::{
-    evaluate::Verdict,
+    Verdict,
     provider::provider,
     record::{Mechanism, Record, SyntaxError},
     sender::evaluation,

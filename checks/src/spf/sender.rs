@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures_util::future::{join, join_all};
 
 use super::{
-    evaluate::{Evaluation, Sender, Verdict, check_host},
+    Evaluation, Sender, Verdict, check_host,
     fix, needs_record,
     provider::{CHECKED, Provider, provider},
     second_opinion::opinion,
