@@ -47,6 +47,15 @@ pub struct Evidence {
     pub output: String,
 }
 
+/// A word for a shell: names come from DNS, which can hold anything.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// What to change, ready to paste.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
+    finding::quoted,
     net::smtp::{Cause, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
     target::Host,
 };
@@ -230,13 +231,4 @@ pub(crate) fn command(cx: &Context, endpoint: &Endpoint) -> String {
         Host::Address(_) => String::new(),
     };
     format!("openssl s_client{starttls} -connect {}{name} -crlf", SocketAddr::new(*address, *port))
-}
-
-/// A word for a shell: names come from DNS, which can hold anything.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
+    finding::quoted,
     net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld, wanted},
-    relay::{broken, every, evidence, quoted, unused},
+    relay::{broken, every, evidence, unused},
 };
 
 checks! {
@@ -166,6 +167,10 @@ fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
     let user = cx.target.sasl.as_ref().map(|credentials| quoted(&credentials.user)).unwrap_or_default();
     let tls = if cx.target.tls.wrappermode { "--tls-on-connect" } else { "--tls" };
     let server = SocketAddr::new(dialogue.endpoint.address, dialogue.endpoint.port);
-    let command = format!("swaks --server {server} {tls} --auth-user {user} --quit-after AUTH");
+    let mechanism = match &dialogue.login {
+        Some(Attempt::Decided { mechanism, .. }) => format!(" {}", mechanism.word()),
+        _ => String::new(),
+    };
+    let command = format!("swaks --server {server} {tls} --auth{mechanism} --auth-user {user} --quit-after AUTH");
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Login]) }
 }

@@ -20,7 +20,7 @@ use hickory_resolver::{
 pub(crate) use self::{bridge::Bridge, wire::TYPE_SPF};
 use self::{server::Server, wire::Reply};
 use super::{Deadline, NoAnswer, memo::Memo};
-use crate::{Evidence, Name, Protocols, address::Family};
+use crate::{Evidence, Name, Protocols, address::Family, finding};
 
 mod bridge;
 mod server;
@@ -123,8 +123,11 @@ impl Dns {
             let circular = known.chain(&aliases).filter(|alias| **alias == end).count() > 1 || reply.is_alias(&end);
             let delegated = !aliases.is_empty() && reply.leaves_open(&end, rtype);
             answer.aliases.append(&mut aliases);
-            if circular || answer.aliases.len() > LONGEST_CHAIN {
-                return Err(silence(format!("the CNAME chain does not end ({} links)", answer.aliases.len())));
+            if circular {
+                return Err(silence("the CNAMEs lead back to themselves".to_owned()));
+            }
+            if answer.aliases.len() > LONGEST_CHAIN {
+                return Err(silence(format!("more than {LONGEST_CHAIN} CNAMEs follow each other")));
             }
             if !delegated {
                 answer.records = reply.records(&end, rtype);
@@ -272,7 +275,7 @@ impl Answer {
 
     /// The answer as `dig +short` prints it.
     pub fn evidence(&self) -> Evidence {
-        let mut lines: Vec<String> = self.aliases.iter().map(|alias| format!("{alias}.")).collect();
+        let mut lines: Vec<String> = self.aliases.iter().map(absolute).collect();
         let mut records: Vec<String> = self.records.iter().map(presentation).collect();
         records.sort();
         match (records.is_empty(), self.nxdomain) {
@@ -289,7 +292,7 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.reverse_address() {
             Some(address) if self.rtype == RecordType::PTR => write!(f, "-x {address}"),
-            _ => write!(f, "{} {}", self.name, mnemonic(self.rtype)),
+            _ => write!(f, "{} {}", finding::quoted(&self.name.to_string()), mnemonic(self.rtype)),
         }
     }
 }
@@ -312,8 +315,16 @@ fn presentation(record: &RData) -> String {
     }
 }
 
+/// A name with its root dot, what means something in a zone file behind a backslash, as `dig` prints it.
 fn absolute(name: &Name) -> String {
-    if name.is_root() { ".".to_owned() } else { format!("{name}.") }
+    let escaped = name.to_string().chars().fold(String::new(), |mut escaped, c| {
+        if "\"$();@".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        escaped
+    });
+    if name.is_root() { ".".to_owned() } else { format!("{escaped}.") }
 }
 
 /// A character-string in quotes, octets that do not print as `\DDD`.
@@ -348,5 +359,8 @@ mod tests {
         assert_eq!(question("2001:db8::10").to_string(), "-x 2001:db8::10");
         let forward = Question { name: "mail.example.com".parse().unwrap(), rtype: RecordType::A };
         assert_eq!(forward.to_string(), "mail.example.com A");
+        let hostile = |name: &str| Question { name: name.parse().unwrap(), rtype: RecordType::A }.to_string();
+        assert_eq!(hostile("$(id).example.com"), "'$(id).example.com' A");
+        assert_eq!(hostile("a'b;c.example.com"), r"'a'\''b;c.example.com' A");
     }
 }
