@@ -70,13 +70,20 @@ async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 fn no_tls(cx: &Context, cause: &Cause) -> Finding {
     let policy = &cx.target.tls;
     let falls_back = policy.level <= TlsLevel::May && !policy.wrappermode && cx.target.sasl.is_none();
+    let is_old = matches!(cause, Cause::NoTls(Refusal::Alert(alert)) if alert == "protocol_version");
     let (outcome, then) = match falls_back {
+        // smtp_tls_mandatory_protocols is >=TLSv1, and up to level `encrypt` many an OpenSSL agrees.
+        _ if is_old && policy.level < TlsLevel::Verify => ("deliver", "Postfix uses what is older unless told not to"),
         true => ("fallback", "Postfix falls back to sending in clear"),
         false => ("defer", "Postfix defers the mail"),
     };
     let finding = match cause {
         Cause::Silent(why) => Finding::unknown(why.clone()),
-        Cause::NoTls(Refusal::Ours(why)) => Finding::unknown(format!("no TLS handshake: {why}")),
+        Cause::NoTls(Refusal::Ours(why)) => {
+            // What Postfix would do is not known either.
+            let advice = "Let Postfix's own posttls-finger show what it negotiates with the relay".to_owned();
+            return Finding::unknown(format!("no TLS handshake: {why}")).fix(Fix::Advice(advice));
+        }
         Cause::NoTls(Refusal::NotTls(_)) if policy.wrappermode => Finding::fail(format!(
             "no TLS handshake: {}; {then}; the port may want STARTTLS (smtp_tls_wrappermode = no)",
             broken(cause).message

@@ -196,7 +196,7 @@ fn server_name(host: &Host) -> ServerName<'static> {
 fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
     use rustls::Error;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(Error::AlertReceived(alert)) => Refusal::Alert(snake_case(&format!("{alert:?}"))),
+        Some(Error::AlertReceived(alert)) => alerted(&snake_case(&format!("{alert:?}"))),
         Some(Error::InvalidMessage(_)) if !starts_as_tls(head) => Refusal::NotTls(sample(head)),
         Some(Error::General(why)) => Refusal::Ours(why.clone()),
         Some(Error::InvalidCertificate(_)) => {
@@ -210,6 +210,17 @@ fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
             }
             _ => Refusal::Broken(error.to_string()),
         },
+    }
+}
+
+/// A server that finds nothing in common with us may find it with OpenSSL, which has far more ciphers.
+fn alerted(alert: &str) -> Refusal {
+    match alert {
+        "handshake_failure" | "insufficient_security" => Refusal::Ours(format!(
+            "TLS alert {alert}, perhaps because the server has none of the ciphers that this tool speaks (ECDHE with \
+             AES-GCM or ChaCha20); Postfix has more"
+        )),
+        alert => Refusal::Alert(alert.to_owned()),
     }
 }
 
@@ -344,5 +355,16 @@ fn group(group: Option<NamedGroup>) -> &'static str {
         Some(NamedGroup::secp256r1) => "prime256v1",
         Some(NamedGroup::secp384r1) => "secp384r1",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_our_ciphers_is_not_said_to_be_broken() {
+        assert!(matches!(alerted("handshake_failure"), Refusal::Ours(why) if why.contains("handshake_failure")));
+        assert_eq!(alerted("protocol_version"), Refusal::Alert("protocol_version".to_owned()));
     }
 }
