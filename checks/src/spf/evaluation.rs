@@ -84,13 +84,18 @@ impl Evaluation {
 
     /// The steps, a line each, indented by depth.
     pub fn transcript(&self) -> String {
-        let line = |step: &Step| {
+        let line = |(number, step): (usize, &Step)| {
             let indent = "  ".repeat(step.path.len().saturating_sub(1));
-            let verdict = if step.matched { "match" } else { "no match" };
+            let ended_here = number + 1 == self.trace.len() && self.reason.is_some();
+            let verdict = match (ended_here, step.matched) {
+                (true, _) => self.verdict.to_string(),
+                (false, true) => "match".to_owned(),
+                (false, false) => "no match".to_owned(),
+            };
             let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
             format!("{indent}{}: {verdict}{answer}", step.term)
         };
-        self.trace.iter().map(line).collect::<Vec<_>>().join("\n")
+        self.trace.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -122,8 +122,9 @@ impl Record {
         let slot = match name.to_ascii_lowercase().as_str() {
             "redirect" => &mut self.redirect,
             "exp" => &mut self.exp,
-            // Unknown modifiers are ignored, whatever they say, but must be spelled right (section 6).
-            _ => return MacroString::parse(value).map(drop),
+            // Unknown modifiers are ignored, whatever they say, but must be spelled right (section 6); the grammar
+            // has every letter in them (section 7.1).
+            _ => return MacroString::explanation(value).map(drop),
         };
         if slot.is_some() {
             return Err(format!("{name}= stands twice"));
@@ -354,7 +355,7 @@ mod tests {
             "a:%{d}/0//0", "mx:example.net//128", "ptr", "ptr:example.net", "ip4:192.0.2.1", "ip4:192.0.2.0/24",
             "ip6:2001:db8::/32", "ip6:::1", "ip6:::ffff:192.0.2.1/128", "exists:%{ir}.%{v}._spf.%{d2}", "include:a.example.",
             "redirect=a.example", "exp=%{s}.example", "ra=postmaster", "rp=100", "rr=e:f", "moo.cow-far_out=man:dog/cat",
-            "x=", "a:foo:bar/baz.example.com", "a:example.xn--zckzah", "a:a.b-c",
+            "x=", "x=%{c}%{r}%{t}", "a:foo:bar/baz.example.com", "a:example.xn--zckzah", "a:a.b-c",
         ] {
             let record = Record::parse(format!("v=spf1 {term}").as_bytes());
             assert!(record.is_ok(), "{term}: {record:?}");
