@@ -1,0 +1,199 @@
+//! Each certificate at each level: Postfix's word for it, as `posttls-finger` prints it, and what the checks say.
+
+use std::{process::Command, sync::Arc};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::{
+    audit::{Audit, Verdict, audit},
+    mailservers::MailServers,
+    pki::RELAY,
+    server::output,
+};
+
+const LEVELS: [&str; 4] = ["may", "encrypt", "verify", "secure"];
+
+/// A door, and what the checks say of it at level `encrypt`: each a status and a part of the message.
+type Case = (&'static str, [(&'static str, &'static str); 4]);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    //  door                  tls.version           tls.chain                              tls.name                         tls.expiry
+    ("trusted",            [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", "relay.example.test"),  ("pass", "valid until")]),
+    ("smtps",              [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", "relay.example.test"),  ("pass", "valid until")]),
+    ("rsa",                [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("p384",               [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("ed25519",            [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("directly",           [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("with-root",          [("pass", "TLSv1.3"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("expired",            [("pass", ""),        ("fail", "expired since 2024-04-01"),  ("pass", ""),                    ("fail", "expired since 2024-04-01")]),
+    ("smtps-expired",      [("pass", ""),        ("fail", "expired since 2024-04-01"),  ("pass", ""),                    ("fail", "expired since 2024-04-01")]),
+    ("not-yet-valid",      [("pass", ""),        ("fail", "not valid before 2055"),     ("pass", ""),                    ("fail", "not valid before 2055")]),
+    ("self-signed",        [("pass", ""),        ("fail", "self-signed certificate"),   ("pass", ""),                    ("pass", "")]),
+    ("wrong-name",         [("pass", ""),        ("pass", "Trusted"),                   ("fail", "other.example.test"),  ("pass", "")]),
+    ("expired-wrong-name", [("pass", ""),        ("fail", "expired since 2024-04-01"),  ("fail", "other.example.test"),  ("fail", "expired")]),
+    ("incomplete",         [("pass", ""),        ("fail", "intermediate certificate is missing"), ("pass", ""),          ("pass", "")]),
+    ("incomplete-expired", [("pass", ""),        ("fail", "intermediate certificate is missing"), ("pass", ""),          ("fail", "expired")]),
+    ("expired-issuer",     [("pass", ""),        ("fail", "Test expired-intermediate expired"),   ("pass", ""),          ("pass", "")]),
+    ("unknown-root",       [("pass", ""),        ("fail", "Stranger"),                  ("pass", ""),                    ("pass", "")]),
+    ("cn-only",            [("pass", ""),        ("pass", "Trusted"),                   ("warn", "common name"),         ("pass", "")]),
+    ("wildcard",           [("pass", ""),        ("pass", "Trusted"),                   ("pass", "*.example.test"),      ("pass", "")]),
+    ("next-hop",           [("pass", ""),        ("pass", "Trusted"),                   ("fail", "mail.outgoing"),       ("pass", "")]),
+    ("for-clients",        [("pass", ""),        ("fail", "not designated"),            ("pass", ""),                    ("pass", "")]),
+    ("sha1",               [("pass", ""),        ("pass", "SHA-1"),                     ("pass", ""),                    ("pass", "")]),
+    ("sni",                [("pass", ""),        ("pass", "Trusted"),                   ("pass", "relay.example.test"),  ("pass", "")]),
+    ("tls1.2",             [("pass", "TLSv1.2"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("tls1.2-rsa",         [("pass", "TLSv1.2"), ("pass", "Trusted"),                   ("pass", ""),                    ("pass", "")]),
+    ("tls1.2-wrong-name",  [("pass", "TLSv1.2"), ("pass", "Trusted"),                   ("fail", "other.example.test"),  ("pass", "")]),
+];
+
+/// Doors that this program has no TLS with and Postfix has: status and a part of the message at level `encrypt`.
+#[rustfmt::skip]
+const OLD: &[(&str, &str, &str)] = &[
+    ("tls1.1",       "fail",    "neither TLS 1.3 nor TLS 1.2"),
+    ("rsa-exchange", "unknown", "handshake_failure"),
+    ("cbc",          "unknown", "handshake_failure"),
+    ("dhe",          "unknown", "handshake_failure"),
+    ("rsa-1024",     "unknown", "1024 bits"),
+];
+
+const CHECKS: [&str; 4] = ["tls.version", "tls.chain", "tls.name", "tls.expiry"];
+
+pub(crate) fn trials(servers: &Arc<MailServers>, resolver: u16) -> Vec<Trial> {
+    let pairs = CASES.iter().flat_map(|case| LEVELS.map(|level| (case, level)));
+    let compared = pairs.map(|((door, expected), level)| {
+        let servers = Arc::clone(servers);
+        Trial::test(format!("tls/{door}/{level}"), move || {
+            let told = CHECKS.iter().zip(expected).map(|(check, (status, part))| (*check, "", *status, *part));
+            let verdicts: Vec<Verdict<'_>> = told.filter(|_| level == "encrypt").collect();
+            compared(&servers, resolver, door, level, &verdicts)
+        })
+    });
+    let old = OLD.iter().map(|(door, status, part)| {
+        let servers = Arc::clone(servers);
+        Trial::test(format!("tls/{door}"), move || {
+            let more = ["--tls-level", "encrypt", "--only", "tls"];
+            let audit = audit(&arguments(&servers, resolver, door, &more), &[])?;
+            audit.expect(audit.code, &[("tls.version", "", status, part), ("tls.chain", "", "skip", "tls.version")])?;
+            // Nobody may say that Postfix does not deliver here: it does.
+            Finger::pointed(&servers, door, "encrypt")?;
+            match audit.finding("tls.version", "")?["facts"]["postfix"].as_str() {
+                Some(outcome @ ("defer" | "fallback")) => Err(format!("Postfix is said to {outcome}").into()),
+                _ => Ok(()),
+            }
+        })
+    });
+    compared.chain(old).collect()
+}
+
+fn compared(
+    servers: &MailServers,
+    resolver: u16,
+    door: &str,
+    level: &str,
+    verdicts: &[Verdict<'_>],
+) -> Result<(), Failed> {
+    let audit = audit(&arguments(servers, resolver, door, &["--tls-level", level, "--only", "tls"]), &[])?;
+    audit.expect(audit.code, verdicts)?;
+    let finger = Finger::pointed(servers, door, level)?;
+    let Finger { trust, version, cipher, key_exchange, said } = &finger;
+    let facts = &audit.finding("tls.chain", "")?["facts"];
+    let is_same = |key: &str, seen: &str| facts[key] == *seen;
+    // At levels that ask for no certificate Postfix takes an anonymous cipher of TLS 1.2, and sees no certificate.
+    let is_anonymous = trust == "Anonymous" && facts["version"] == "TLSv1.2" && ["may", "encrypt"].contains(&level);
+    if !is_same("trust", trust) && !is_anonymous {
+        return Err(format!("trust is {}, posttls-finger says {trust}:\n{said}", facts["trust"]).into());
+    }
+    let negotiated = [("version", version), ("cipher", cipher), ("key_exchange", key_exchange)];
+    // Of TLS 1.2 it prints no key exchange.
+    for (key, seen) in negotiated.iter().filter(|(_, seen)| !is_anonymous && !seen.is_empty()) {
+        if !is_same(key, seen) {
+            return Err(format!("{key} is {}, posttls-finger says {seen}:\n{said}", facts[*key]).into());
+        }
+    }
+    expect_outcome(&audit, facts, level, trust)
+}
+
+/// What Postfix would do follows from its word for the certificate, and so does the exit code.
+fn expect_outcome(audit: &Audit, facts: &Value, level: &str, trust: &str) -> Result<(), Failed> {
+    let defers = ["verify", "secure"].contains(&level) && trust != "Verified";
+    let outcome = if defers { "defer" } else { "deliver" };
+    if facts["postfix"] != outcome {
+        return Err(format!("Postfix would {outcome}, the report says {}", facts["postfix"]).into());
+    }
+    match defers && audit.code != 1 {
+        true => Err(format!("exit code {} though Postfix defers", audit.code).into()),
+        false => Ok(()),
+    }
+}
+
+/// What is typed to audit the relay behind a door.
+pub(crate) fn arguments(servers: &MailServers, resolver: u16, door: &str, more: &[&str]) -> Vec<String> {
+    let mut args = vec![
+        "mail.example.test".to_owned(),
+        "--relay".to_owned(),
+        format!("[{RELAY}]:{}", servers.port(door)),
+        "--resolver".to_owned(),
+        format!("127.0.0.1:{resolver}"),
+        "--ca-file".to_owned(),
+        servers.root.clone(),
+    ];
+    if is_wrapped(door) {
+        args.push("--tls-wrappermode".to_owned());
+    }
+    args.extend(more.iter().map(|word| (*word).to_owned()));
+    args
+}
+
+pub(crate) fn is_wrapped(door: &str) -> bool {
+    door.starts_with("smtps") || door == "submissions"
+}
+
+/// What `posttls-finger` says.
+struct Finger {
+    trust: String,
+    version: String,
+    cipher: String,
+    key_exchange: String,
+    said: String,
+}
+
+impl Finger {
+    /// The names to look for are those that Postfix derives from `[relay.example.test]:PORT`.
+    fn pointed(servers: &MailServers, door: &str, level: &str) -> Result<Self, Failed> {
+        let below = format!(".{RELAY}");
+        let names = match level {
+            "verify" => vec![RELAY],
+            "secure" => vec![RELAY, &below],
+            _ => Vec::new(),
+        };
+        let destination = format!("[127.0.0.1]:{}", servers.port(door));
+        let mut finger = Command::new("posttls-finger");
+        finger.args(["-c", "-o", "tls_random_source=dev:/dev/urandom", "-F", &servers.root, "-l", level]);
+        if is_wrapped(door) {
+            finger.arg("-w");
+        }
+        if door == "sni" {
+            // smtp_tls_servername: Postfix sends no name unless told, this program always does.
+            finger.args(["-s", RELAY]);
+        }
+        let ran = output(finger.arg(destination).args(names))?;
+        let said = String::from_utf8([ran.stdout, ran.stderr].concat())?;
+        let Some((before, after)) = said.split_once(" TLS connection established") else {
+            return Err(format!("posttls-finger saw no TLS:\n{said}").into());
+        };
+        let word = |mark: &str| {
+            let found = after.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
+            found.unwrap_or_default().to_owned()
+        };
+        let version = after.split_once("]:").and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        Ok(Self {
+            trust: before.rsplit(' ').next().unwrap_or_default().trim().to_owned(),
+            version: version.unwrap_or_default().to_owned(),
+            cipher: word(" with cipher "),
+            key_exchange: word(" key-exchange "),
+            said,
+        })
+    }
+}
