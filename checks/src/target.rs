@@ -290,7 +290,7 @@ pub enum Login {
 /// curl's `--connect-to`: reach `host:port` at `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
-    /// A name without its root dot, or an address, as [`Target::redirect`] is asked for it.
+    /// A name without its root dot, or an address, as it stands in the relay or comes from DNS.
     pub host: String,
     /// The TCP port.
     pub port: u16,
