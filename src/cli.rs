@@ -1,5 +1,7 @@
 //! The command line: what was typed.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help text, in which brackets are brackets")]
+
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
