@@ -24,11 +24,6 @@ impl<Q: Eq + Hash, A: Clone> Memo<Q, A> {
         cell.get_or_init(ask).await.clone()
     }
 
-    /// Whether somebody has asked `question`.
-    pub(crate) async fn is_asked(&self, question: &Q) -> bool {
-        self.cells.lock().await.contains_key(question)
-    }
-
     /// The answer to `question`, if somebody has asked it and it has come.
     pub(crate) async fn known(&self, question: &Q) -> Option<A> {
         self.cells.lock().await.get(question)?.get().cloned()

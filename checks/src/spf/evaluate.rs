@@ -2,7 +2,7 @@
 //!
 //! The records that `include` and `redirect` lead to are frames on a stack of our own: no input makes it deep.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{collections::HashSet, net::IpAddr, time::SystemTime};
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
@@ -120,6 +120,7 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         trace: Vec::new(),
         matched: None,
         path: vec![String::from_utf8_lossy(&sender.domain).to_ascii_lowercase()],
+        asked: HashSet::new(),
     };
     let (verdict, reason) = match run.evaluate().await {
         Ok(verdict) => (verdict, None),
@@ -139,6 +140,7 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         reason,
         explanation,
         trace: run.trace,
+        asked: run.asked,
     }
 }
 
@@ -152,6 +154,7 @@ struct Run<'a> {
     trace: Vec<Step>,
     matched: Option<String>,
     path: Vec<String>,
+    asked: HashSet<(Name, RecordType)>,
 }
 
 /// A record whose terms are being evaluated.
@@ -234,7 +237,7 @@ impl Run<'_> {
 
     /// The parsed record of `domain`, if it has one (section 4.5).
     async fn record(&mut self, domain: &Name) -> Result<Option<Record>, Stop> {
-        let answer = self.dns.ask(domain, RecordType::TXT).await?;
+        let answer = self.reply(domain, RecordType::TXT).await?;
         let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
         match texts.as_slice() {
             [] => Ok(None),
@@ -362,7 +365,7 @@ impl Run<'_> {
 
     /// Asks DNS in the course of a term; an answer without records counts as void.
     async fn ask(&mut self, name: &Name, rtype: RecordType, step: usize) -> Result<Answer, Stop> {
-        let answer = self.dns.ask(name, rtype).await?;
+        let answer = self.reply(name, rtype).await?;
         self.note(step, format!("{rtype} {name}: {}", answer.evidence().output.replace('\n', ", ")));
         if answer.is_empty() {
             self.void_lookups += 1;
@@ -371,6 +374,11 @@ impl Run<'_> {
             }
         }
         Ok(answer)
+    }
+
+    async fn reply(&mut self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
+        self.asked.insert((name.clone(), rtype));
+        self.dns.ask(name, rtype).await
     }
 
     fn note(&mut self, step: usize, answer: String) {
@@ -433,7 +441,7 @@ impl Run<'_> {
         let frame = self.frames.last()?;
         let (domain, exp) = (frame.domain.clone(), frame.record.exp.clone()?);
         let name = target(&self.expand(&exp.target, &domain).await.ok()?)?;
-        let texts = self.dns.ask(&name, RecordType::TXT).await.ok()?.texts();
+        let texts = self.reply(&name, RecordType::TXT).await.ok()?.texts();
         let [text] = texts.as_slice() else { return None };
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
         let explanation = self.expand(&MacroString::explanation(text).ok()?, &domain).await.ok()?;

@@ -1,11 +1,12 @@
 //! What an SPF evaluation came to, and how it is told.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
+use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 
 use super::record::Qualifier;
-use crate::Facts;
+use crate::{Facts, Name};
 
 /// The result of an evaluation (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +43,9 @@ pub struct Evaluation {
     pub reason: Option<String>,
     /// Every term, in the order of evaluation.
     pub trace: Vec<Step>,
+    /// What was asked, whatever came of it.
+    #[serde(skip)]
+    pub(super) asked: HashSet<(Name, RecordType)>,
 }
 
 /// One term that was evaluated.

@@ -105,9 +105,13 @@ fn term(address: IpAddr) -> String {
 
 /// The record with `terms` first: whatever stands behind them cannot keep them from matching.
 fn with_terms(record: &Record, terms: &[String]) -> String {
-    let (version, rest) = record.text.split_at_checked(6).unwrap_or(("v=spf1", ""));
+    let mut words = record.text.split(' ').filter(|word| !word.is_empty());
+    let version = words.next().unwrap_or("v=spf1");
+    let others = words.filter(|word| !terms.iter().any(|term| term == word));
     let is_open = record.all().is_none() && record.redirect.is_none();
-    format!("{version} {}{}{}", terms.join(" "), rest.trim_end(), if is_open { " ~all" } else { "" })
+    let end = is_open.then_some("~all");
+    let all = [version].into_iter().chain(terms.iter().map(String::as_str)).chain(others).chain(end);
+    all.collect::<Vec<_>>().join(" ")
 }
 
 /// A record for the host's own name, which bounces are judged by.

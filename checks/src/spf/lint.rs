@@ -1,6 +1,6 @@
 //! What is wrong with a record, or with one it includes, whatever address is asked about.
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use hickory_resolver::proto::rr::RecordType;
 
 use super::{
@@ -57,10 +57,10 @@ pub(super) async fn void(cx: &Context) -> Vec<Finding> {
                 terms.push((place, directive));
             }
         }
-        let asked = join_all(terms.iter().map(|(place, directive)| absence(cx, &tree, place, directive))).await;
+        let asked = join_all(terms.iter().map(|(place, directive)| absences(cx, &tree, place, directive))).await;
         let mut found = Vec::new();
-        for ((place, directive), absence) in terms.iter().zip(asked) {
-            if let Some(absence) = absence? {
+        for ((place, directive), absences) in terms.iter().zip(asked) {
+            for absence in absences? {
                 found.push(format!("{}{}: {absence}", directive.text, whose(domain, place)));
             }
         }
@@ -74,23 +74,34 @@ pub(super) async fn void(cx: &Context) -> Vec<Finding> {
     .await
 }
 
-/// Why a term costs receivers a void lookup, if it does.
-async fn absence(cx: &Context, tree: &Tree, place: &Name, directive: &Directive) -> Result<Option<String>, NoAnswer> {
+/// Why a term costs receivers void lookups, whatever the sender's address, for each of them.
+async fn absences(cx: &Context, tree: &Tree, place: &Name, directive: &Directive) -> Result<Vec<String>, NoAnswer> {
     let (target, rtype) = match &directive.mechanism {
         Mechanism::A(target, _) => (target.as_ref(), RecordType::A),
         Mechanism::Mx(target, _) => (target.as_ref(), RecordType::MX),
         Mechanism::Exists(target) => (Some(target), RecordType::A),
-        Mechanism::All | Mechanism::Ip(_) | Mechanism::Include(_) | Mechanism::Ptr(_) => return Ok(None),
+        Mechanism::All | Mechanism::Ip(_) | Mechanism::Include(_) | Mechanism::Ptr(_) => return Ok(Vec::new()),
     };
-    let Some(name) = tree.subject(place, target) else { return Ok(None) };
+    let Some(name) = tree.subject(place, target) else { return Ok(Vec::new()) };
     let answer = cx.net.dns.ask(&name, rtype).await?;
-    if !answer.is_empty() {
-        return Ok(None);
+    match directive.mechanism {
+        Mechanism::A(..) => Ok(addressless(cx, &name).await?.into_iter().collect()),
+        Mechanism::Mx(..) if !answer.is_empty() => {
+            let exchanges = answer.exchanges();
+            let named = exchanges.iter().filter(|(_, exchange)| !exchange.is_root());
+            let asked = named.take(MOST_NAMES).map(|(_, exchange)| addressless(cx, exchange));
+            Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+        }
+        _ if answer.is_empty() => Ok(vec![answer.absence()]),
+        _ => Ok(Vec::new()),
     }
-    if matches!(directive.mechanism, Mechanism::A(..)) && !cx.net.dns.addresses(&name, Protocols::All).await?.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(answer.absence()))
+}
+
+/// Why a name has no address of either family, if it has none.
+async fn addressless(cx: &Context, name: &Name) -> Result<Option<String>, NoAnswer> {
+    let answer = cx.net.dns.ask(name, RecordType::A).await?;
+    let is_void = answer.is_empty() && cx.net.dns.addresses(name, Protocols::All).await?.is_empty();
+    Ok(is_void.then(|| answer.absence()))
 }
 
 pub(super) async fn include(cx: &Context) -> Vec<Finding> {
@@ -108,10 +119,16 @@ pub(super) async fn include(cx: &Context) -> Vec<Finding> {
                 let Mechanism::Include(target) = &directive.mechanism else { continue };
                 count += 1;
                 let Some(target) = tree.fixed(place, target) else { continue };
-                if matches!(tree.at(&target), Some((_, Published::Nothing(_)))) {
-                    let hint = likely(cx, &target).await.map(|name| format!("; {name} has one")).unwrap_or_default();
-                    let sentence = format!("{}{} has no SPF record{hint}", directive.text, whose(domain, place));
-                    found.push((Status::Fail, sentence));
+                let whose = whose(domain, place);
+                match tree.at(&target) {
+                    Some((_, Published::Nothing(_))) => {
+                        let hint = likely(cx, &target).await.map(|name| format!("; {name} has one")).unwrap_or_default();
+                        found.push((Status::Fail, format!("{}{whose} has no SPF record{hint}", directive.text)));
+                    }
+                    Some((_, Published::Several(texts))) => {
+                        found.push((Status::Fail, format!("{}{whose} has {} SPF records, 1 allowed", directive.text, texts.len())));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -150,8 +167,16 @@ pub(super) async fn redirect(cx: &Context) -> Vec<Finding> {
             let Some(redirect) = record.reachable_redirect() else { continue };
             count += 1;
             let target = tree.fixed(place, &redirect.target);
-            if matches!(target.and_then(|target| tree.at(&target)), Some((_, Published::Nothing(_)))) {
-                found.push((Status::Fail, format!("{}{} leads to no SPF record", redirect.text, whose(domain, place))));
+            let whose = whose(domain, place);
+            match target.and_then(|target| tree.at(&target)) {
+                Some((_, Published::Nothing(_))) => {
+                    found.push((Status::Fail, format!("{}{whose} leads to no SPF record", redirect.text)));
+                }
+                Some((_, Published::Several(texts))) => {
+                    let sentence = format!("{}{whose} leads to {} SPF records, 1 allowed", redirect.text, texts.len());
+                    found.push((Status::Fail, sentence));
+                }
+                _ => {}
             }
         }
         if count == 0 {
@@ -226,7 +251,7 @@ pub(super) async fn network(cx: &Context) -> Vec<Finding> {
         let tree = tree_of(cx, domain).await?;
         let found = terms(&tree, |place, directive| {
             let (status, why) = match &directive.mechanism {
-                Mechanism::Ip(network) => oddity(network)?,
+                Mechanism::Ip(network) => oddity(network, place.is_within(domain))?,
                 Mechanism::A(_, prefixes) | Mechanism::Mx(_, prefixes) => width(prefixes.v4, prefixes.v6)?,
                 Mechanism::All | Mechanism::Include(_) | Mechanism::Ptr(_) | Mechanism::Exists(_) => return None,
             };
@@ -238,11 +263,13 @@ pub(super) async fn network(cx: &Context) -> Vec<Finding> {
     .await
 }
 
-fn oddity(network: &Network) -> Option<(Status, String)> {
+/// What is odd about a network. One that somebody else publishes may be wide: large providers are.
+fn oddity(network: &Network, is_ours: bool) -> Option<(Status, String)> {
     let wide = match network.address.is_ipv4() {
         true => width(network.prefix, u8::MAX),
         false => width(u8::MAX, network.prefix),
     };
+    let wide = wide.filter(|(status, _)| is_ours || *status == Status::Fail);
     if let Some(why) = unseen(network.address).filter(|_| network.prefix > 0) {
         return Some((Status::Warn, format!("is {why}: no receiver sees such addresses")));
     }

@@ -3,31 +3,35 @@
 //! It is known to be wrong about some records (it ignores void lookups, a second record, the outer qualifier of nested
 //! includes), so it decides nothing: it is a fact beside ours.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashSet, net::IpAddr, time::Duration};
 
 use hickory_resolver::{
     Resolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::runtime::TokioRuntimeProvider,
+    proto::rr::RecordType,
 };
 use mail_auth::{MessageAuthenticator, Parameters, SpfResult, spf::verify::SpfParameters};
 
 use super::Verdict;
-use crate::net::dns::{Bridge, Dns};
+use crate::{
+    Name,
+    net::dns::{Bridge, Dns},
+};
 
-/// What it says, and how many questions only it asked.
+/// What it says, and what it asked.
 pub(super) struct Opinion {
     pub(super) verdict: Verdict,
-    pub(super) questions: usize,
+    pub(super) questions: HashSet<(Name, RecordType)>,
 }
 
 /// Asks the library, through our own DNS. `None` where it cannot be asked.
 pub(super) async fn opinion(dns: &Dns, ip: IpAddr, helo: &str, reverse_path: &str) -> Option<Opinion> {
     let bridge = Bridge::open(dns).await.ok()?;
-    let address = bridge.address().ok()?;
+    let (over_udp, over_tcp) = bridge.addresses().ok()?;
     let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
-    (udp.port, tcp.port) = (address.port(), address.port());
-    let server = NameServerConfig::new(address.ip(), true, vec![udp, tcp]);
+    (udp.port, tcp.port) = (over_udp.port(), over_tcp.port());
+    let server = NameServerConfig::new(over_udp.ip(), true, vec![udp, tcp]);
     let mut options = ResolverOpts::default();
     options.timeout = Duration::from_secs(5);
     options.attempts = 0;

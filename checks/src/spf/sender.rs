@@ -84,12 +84,11 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
     };
     let finding = traced(cx, domain, finding, &evaluation).await;
     let sender = (ehlo_name(cx, domain), format!("postmaster@{domain}"));
-    match opinion(&cx.net.dns, address, &sender.0, &sender.1).await {
-        Some(opinion) => finding
-            .fact("mail_auth", opinion.verdict.to_string())
-            .fact("mail_auth_questions", opinion.questions),
-        None => finding,
-    }
+    let Some(opinion) = opinion(&cx.net.dns, address, &sender.0, &sender.1).await else { return finding };
+    // What only it asks is counted against what we ask for this sender, not against what happens to be asked by now.
+    let tree = Tree::fetch(cx, domain).await;
+    let alone = opinion.questions.iter().filter(|question| !evaluation.asked.contains(question) && !tree.asks(question));
+    finding.fact("mail_auth", opinion.verdict.to_string()).fact("mail_auth_questions", alone.count())
 }
 
 /// The name in EHLO; a domain audited by itself stands in for a host nobody named.

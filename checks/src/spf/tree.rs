@@ -78,9 +78,10 @@ fn read(answer: &Answer) -> Published {
 pub(super) struct Tree {
     root: Name,
     sender: Sender,
-    /// Whether the sender's address is left open.
+    /// Whether the sender's address and local part are left open.
     is_anywhere: bool,
     families: Vec<Family>,
+    asked: HashSet<(Name, RecordType)>,
     places: HashMap<Name, Published>,
     /// How many terms ask DNS.
     terms: usize,
@@ -117,6 +118,7 @@ impl Tree {
             sender: Sender::new(anywhere, &helo, &format!("postmaster@{root}"), cx.now),
             is_anywhere: true,
             families: cx.families().filter(is_used).collect(),
+            asked: HashSet::new(),
             places: HashMap::new(),
             terms: 0,
             cut: false,
@@ -128,20 +130,27 @@ impl Tree {
     pub(super) async fn ahead_of(dns: &Dns, sender: &Sender) {
         let Some(root) = sender.name() else { return };
         let families = vec![Family::of(sender.ip())];
-        let tree =
-            Self { root, sender: sender.clone(), is_anywhere: false, families, places: HashMap::new(), terms: 0, cut: false };
+        let tree = Self {
+            root,
+            sender: sender.clone(),
+            is_anywhere: false,
+            families,
+            asked: HashSet::new(),
+            places: HashMap::new(),
+            terms: 0,
+            cut: false,
+        };
         tree.grown(dns).await;
     }
 
     async fn grown(mut self, dns: &Dns) -> Self {
-        let mut asked = HashSet::new();
         let mut asking: FuturesUnordered<Asking<'_>> = FuturesUnordered::new();
         let mut wanted = vec![(self.root.clone(), RecordType::TXT)];
         loop {
             for question in wanted.drain(..) {
-                if asked.len() == MOST_QUESTIONS {
-                    self.cut |= question.1 == RecordType::TXT && !asked.contains(&question);
-                } else if asked.insert(question.clone()) {
+                if self.asked.len() == MOST_QUESTIONS {
+                    self.cut |= question.1 == RecordType::TXT && !self.asked.contains(&question);
+                } else if self.asked.insert(question.clone()) {
                     asking.push(arrival(dns, question).boxed_local());
                 }
             }
@@ -159,6 +168,11 @@ impl Tree {
                 Arrival::Nothing => {}
             }
         }
+    }
+
+    /// Whether a question is one of the tree's.
+    pub(super) fn asks(&self, question: &(Name, RecordType)) -> bool {
+        self.asked.contains(question)
     }
 
     /// The domains that evaluation may reach, with what stands there, in the order of a walk.
@@ -285,9 +299,9 @@ impl Tree {
         target.map_or_else(|| Some(domain.clone()), |target| self.fixed(domain, target))
     }
 
-    /// The name a `domain-spec` means, unless it depends on the sender's address.
+    /// The name a `domain-spec` means, unless it depends on the sender's address or local part.
     pub(super) fn fixed(&self, domain: &Name, target: &MacroString) -> Option<Name> {
-        let open: &[u8] = if self.is_anywhere { b"ipv" } else { b"p" };
+        let open: &[u8] = if self.is_anywhere { b"ipvls" } else { b"p" };
         if target.uses(open) {
             return None;
         }

@@ -1,7 +1,8 @@
 //! A DNS server on loopback that answers from the one DNS layer: a library that asks by itself sees what we see.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
+    collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
 };
@@ -10,42 +11,47 @@ use futures_util::{
     future::{Either, FutureExt, LocalBoxFuture, select},
     stream::{FuturesUnordered, StreamExt},
 };
-use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
 };
 
-use super::{Dns, Question};
+use super::Dns;
+use crate::Name;
 
 /// The longest answer over UDP to a client that says nothing else (RFC 1035 section 4.2.1), in octets.
 const UDP_PAYLOAD: usize = 512;
 
-/// The server, on one free port over UDP and TCP.
+/// The server, on free ports: one over UDP, another over TCP, since the same number need not be free for both.
 pub(crate) struct Bridge<'a> {
     dns: &'a Dns,
     udp: UdpSocket,
     tcp: TcpListener,
-    /// How many questions came that nobody had asked before.
-    novel: Cell<usize>,
+    /// The questions that came.
+    asked: RefCell<HashSet<(Name, RecordType)>>,
 }
 
 impl<'a> Bridge<'a> {
     pub(crate) async fn open(dns: &'a Dns) -> io::Result<Self> {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let udp = UdpSocket::bind(tcp.local_addr()?).await?;
-        Ok(Self { dns, udp, tcp, novel: Cell::new(0) })
+        Ok(Self { dns, udp, tcp, asked: RefCell::default() })
     }
 
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.udp.local_addr()
+    /// Where it is over UDP, and where over TCP.
+    pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
     }
 
-    /// What `client` comes to while it is served, and how many questions only it asked.
-    pub(crate) async fn while_serving<T>(&self, client: impl Future<Output = T>) -> (T, usize) {
+    /// What `client` comes to while it is served, and what it asked.
+    pub(crate) async fn while_serving<T>(&self, client: impl Future<Output = T>) -> (T, HashSet<(Name, RecordType)>) {
         let (client, serve) = (std::pin::pin!(client), std::pin::pin!(self.serve()));
         match select(client, serve).await {
-            Either::Left((outcome, _)) => (outcome, self.novel.get()),
+            Either::Left((outcome, _)) => (outcome, self.asked.take()),
             Either::Right((never, _)) => match never {},
         }
     }
@@ -85,13 +91,11 @@ impl<'a> Bridge<'a> {
     async fn answer(&self, query: &[u8], over_udp: bool) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).ok()?;
         let asked = query.queries.first()?;
-        let question = Question { name: asked.name().clone().into(), rtype: asked.query_type() };
-        if !self.dns.replies.is_asked(&question).await {
-            self.novel.set(self.novel.get() + 1);
-        }
+        let (name, rtype) = (Name::from(asked.name().clone()), asked.query_type());
+        self.asked.borrow_mut().insert((name.clone(), rtype));
         let mut failure = Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::ServFail);
         failure.add_query(asked.clone());
-        match self.dns.reply(&question.name, question.rtype).await {
+        match self.dns.reply(&name, rtype).await {
             Ok(reply) if over_udp && reply.message().len() > UDP_PAYLOAD.max(query.max_payload().into()) => {
                 failure.metadata.response_code = ResponseCode::NoError;
                 failure.metadata.truncation = true;
