@@ -9,8 +9,8 @@ use std::{
 
 use fixtures::dns::Server;
 use mail_preflight_checks::{
-    Evaluation, Sender, Verdict, check_host,
-    net::{Deadline, dns::Dns},
+    Context, Evaluation, Plan, Protocols, Sender, Target, TlsLevel, TlsPolicy, Verdict, check_host,
+    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
 };
 use proptest::prelude::*;
 
@@ -94,4 +94,54 @@ proptest! {
         let faulty = matches!(evaluation.verdict, Verdict::Permerror | Verdict::Temperror);
         prop_assert_eq!(faulty, evaluation.reason.is_some());
     }
+}
+
+/// A record that includes two hundred names, under each of which a wildcard includes fifty more.
+#[test]
+fn the_linter_asks_a_hundred_questions_at_most() {
+    let many = |count: usize, zone: &str| -> String {
+        let includes: Vec<String> = (0..count).map(|index| format!("include:i{index}.{zone}")).collect();
+        let strings = includes.chunks(8).map(|chunk| format!("\" {}\"", chunk.join(" ")));
+        format!("\"v=spf1\" {}", strings.collect::<Vec<_>>().join(" "))
+    };
+    let zone = format!("n0.example TXT {}\n*.a.example TXT {}\n", many(200, "a.example"), many(50, "b.a.example"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (findings, asked) = runtime.block_on(linted(&zone));
+    assert!(asked <= 100, "{asked} questions");
+    assert_eq!(findings, ["more than 100 DNS lookups, 10 allowed"]);
+}
+
+/// What `spf.lookups` says about n0.example, and how many different questions it asked.
+async fn linted(zone: &str) -> (Vec<String>, usize) {
+    let server = Server::open(zone).unwrap_or_else(|error| panic!("{error:#}"));
+    let deadline = Deadline::after(Duration::from_secs(30));
+    let target = Target {
+        hostname: None,
+        domains: vec!["n0.example".parse().unwrap()],
+        mail_from: None,
+        ips: Vec::new(),
+        protocols: Protocols::All,
+        selectors: Vec::new(),
+        relay: None,
+        tls: TlsPolicy {
+            level: TlsLevel::May,
+            level_typed: false,
+            wrappermode: false,
+            anchors: Anchors::load(None, None).unwrap(),
+        },
+        sasl: None,
+        connect_to: Vec::new(),
+    };
+    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
+    let plan = Plan::new(&["spf.lookups".to_owned()], &[]).unwrap();
+    let findings = plan.run(&cx, |_| {}).await.into_iter().map(|finding| finding.message).collect();
+    let mut questions: Vec<String> = server
+        .questions()
+        .iter()
+        .map(|asked| asked.trim_start_matches("udp ").trim_start_matches("tcp ").to_owned())
+        .collect();
+    questions.sort();
+    questions.dedup();
+    (findings, questions.len())
 }
