@@ -1,6 +1,6 @@
 //! Asks DNS and the relay the questions that receivers will ask, and judges the answers.
 //!
-//! A family of checks is one file; [`families!`](#) below lists them in report order.
+//! A family of checks is one file; `families!` below lists them in report order.
 
 mod address;
 mod check;
