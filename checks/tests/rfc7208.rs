@@ -2,17 +2,13 @@
 //!
 //! It reads the file that `RFC7208_SUITE` names (CONTRIBUTING.md says where to find it) and says so where it is not set.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test may fail"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-use std::{env, fs, time::Duration, time::SystemTime};
+use std::{
+    env, fs,
+    io::{self, Write},
+    time::{Duration, SystemTime},
+};
 
 use mail_preflight_checks::{
     Evaluation, Sender, check_host,
@@ -26,8 +22,7 @@ const TYPES: [&str; 5] = ["TXT", "A", "AAAA", "MX", "PTR"];
 #[tokio::test]
 async fn every_case_gives_an_accepted_result() {
     let Some(path) = env::var_os("RFC7208_SUITE") else {
-        eprintln!("NOT RUN: RFC7208_SUITE does not name the suite (see CONTRIBUTING.md)");
-        return;
+        return say("RFC 7208 SUITE: NOT RUN, RFC7208_SUITE does not name it (see CONTRIBUTING.md)");
     };
     let suite = fs::read_to_string(&path).expect("the suite can be read");
     let (mut passed, mut wrong) = (0, Vec::new());
@@ -43,8 +38,13 @@ async fn every_case_gives_an_accepted_result() {
             }
         }
     }
-    println!("{passed} of {} cases of the RFC 7208 suite pass", passed + wrong.len());
+    say(&format!("RFC 7208 SUITE: {passed} of {} cases pass", passed + wrong.len()));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Tells whoever runs the tests, past the harness, which keeps what passing tests print to itself.
+fn say(what: &str) {
+    writeln!(io::stderr(), "{what}").expect("standard error can be written");
 }
 
 fn sender(case: &Yaml) -> Sender {
