@@ -219,6 +219,9 @@ pub(crate) struct Options {
     /// DNS server to ask, port 53 unless given; IPv6 as [::1]:5353 (repeatable) [default: the system's]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = resolver, help_heading = "DNS")]
     pub(crate) resolver: Vec<SocketAddr>,
+    /// Believe the AD bit (DNSSEC) of a resolver that is not on loopback
+    #[arg(long, help_heading = "DNS")]
+    pub(crate) trust_ad: bool,
 }
 
 /// When to colour: `auto` is on a terminal, unless `$NO_COLOR` is set.

@@ -62,7 +62,7 @@ async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> 
     let output = Output::open(&options)?;
 
     let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
-    let dns = target::dns(&options.resolver, deadline)?;
+    let dns = target::dns(&options, deadline)?;
     let relay = smtp::Relay::new(deadline);
     let cx = Context { target, net: Net { dns, relay }, now: clock.now };
     let findings = progress::shown(&plan, &cx).await;

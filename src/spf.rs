@@ -21,7 +21,7 @@ use crate::{
 pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options) -> anyhow::Result<ExitCode> {
     let sender = Sender::new(ip, identity.helo()?, &identity.from, Clock::from_environment()?.now);
     let output = Output::open(options)?;
-    let dns = target::dns(&options.resolver, Deadline::after(options.timeout))?;
+    let dns = target::dns(options, Deadline::after(options.timeout))?;
     let evaluation = check_host(&dns, &sender).await;
     let written = output.write(|_, out| match options.format {
         Format::Table => table(&evaluation, out),

@@ -1,6 +1,6 @@
 //! Options become one Target; what we cannot start with ends here.
 
-use std::{env, fs, io::Read, net::SocketAddr, path::Path};
+use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
@@ -40,11 +40,12 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
 }
 
 /// The DNS servers that were typed, or the system's.
-pub(crate) fn dns(typed: &[SocketAddr], deadline: Deadline) -> anyhow::Result<Dns> {
-    match typed {
-        [] => Dns::system(deadline).context("the system names no DNS server: name one with --resolver"),
-        servers => Ok(Dns::new(distinct(servers.to_vec()), deadline)),
-    }
+pub(crate) fn dns(options: &cli::Options, deadline: Deadline) -> anyhow::Result<Dns> {
+    let dns = match options.resolver.as_slice() {
+        [] => Dns::system(deadline).context("the system names no DNS server: name one with --resolver")?,
+        servers => Dns::new(distinct(servers.to_vec()), deadline),
+    };
+    Ok(if options.trust_ad { dns.trusting_ad() } else { dns })
 }
 
 /// HOSTNAME less its first label (Postfix's `mydomain`), unless nobody can send from what that leaves.

@@ -24,7 +24,7 @@ mod worlds;
 const THREADS: usize = 8;
 
 /// Stage directions after which the program has to ask again.
-const PROVOCATIONS: [&str; 6] = ["timeout", "servfail", "refused", "truncate", "malformed", "garbage"];
+const PROVOCATIONS: [&str; 7] = ["timeout", "servfail", "refused", "truncate", "malformed", "garbage", "bogus"];
 
 fn main() -> ExitCode {
     let trials = worlds::all().into_iter().map(|(name, folder)| Trial::test(name, move || scenario(&folder)));

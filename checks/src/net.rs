@@ -65,6 +65,11 @@ pub struct NoAnswer {
 }
 
 impl NoAnswer {
+    /// Whether a server said SERVFAIL, which is also what a validating resolver makes of bogus signatures.
+    pub(crate) fn is_server_failure(&self) -> bool {
+        self.reason.starts_with("SERVFAIL")
+    }
+
     /// The silence as evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         Evidence { command: self.command.clone(), output: format!("({})", self.reason) }

@@ -42,15 +42,34 @@ pub struct Dns {
     preferred: AtomicUsize,
     /// What evidence says to call: ` @192.0.2.53 -p 5353` where a server was typed.
     at: String,
-    replies: Memo<Question, Result<Reply, String>>,
+    replies: Memo<Question, Result<Heard, String>>,
     deadline: Deadline,
 }
 
-/// A name and a type.
+/// A name and a type, and whether the resolver is to leave signatures unchecked (CD, RFC 4035 section 3.2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     name: Name,
     rtype: RecordType,
+    unchecked: bool,
+}
+
+/// A reply, and what its server is believed of its signatures.
+#[derive(Clone, Debug)]
+struct Heard {
+    reply: Reply,
+    validation: Validation,
+}
+
+/// What the resolver says of the signatures of an answer (RFC 4035 section 3.2.3), the best word first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Validation {
+    /// They are valid, all the way down from a trust anchor (AD).
+    Secure,
+    /// There are none, or the resolver does not look at them (no AD).
+    Insecure,
+    /// Whatever it says, it is neither on this machine nor trusted with `--trust-ad`.
+    Untrusted,
 }
 
 /// What DNS said: records, an alias that leads to them or nowhere, or that there are none.
@@ -62,6 +81,7 @@ pub struct Answer {
     records: Vec<RData>,
     nxdomain: bool,
     size: usize,
+    validation: Validation,
 }
 
 impl Dns {
@@ -94,20 +114,42 @@ impl Dns {
         }
     }
 
+    /// Believes the AD bit of servers that are not on this machine too (`--trust-ad`).
+    pub fn trusting_ad(mut self) -> Self {
+        for server in &mut self.servers {
+            server.trust();
+        }
+        self
+    }
+
     /// The records of type `rtype` at `name`, or at the end of the CNAME chain that starts there.
     ///
     /// # Errors
     /// No server gave an answer: timeout, SERVFAIL, REFUSED, closed port, malformed. That a name or a record does not
     /// exist is an [`Answer`].
     pub async fn ask(&self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
-        let question = Question { name: name.clone(), rtype };
+        self.answer(Question { name: name.clone(), rtype, unchecked: false }).await
+    }
+
+    /// The same with signatures left unchecked (CD): what a validating resolver keeps back because it is bogus.
+    ///
+    /// # Errors
+    /// As [`Dns::ask`].
+    pub(crate) async fn ask_unchecked(&self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
+        self.answer(Question { name: name.clone(), rtype, unchecked: true }).await
+    }
+
+    async fn answer(&self, question: Question) -> Result<Answer, NoAnswer> {
+        let Question { name, rtype, unchecked } = question.clone();
+        let cd = if unchecked { " +cd" } else { "" };
         let mut answer = Answer {
-            command: format!("dig{} +short {question}", self.at),
+            command: format!("dig{}{cd} +short {question}", self.at),
             question,
             aliases: Vec::new(),
             records: Vec::new(),
             nxdomain: false,
             size: 0,
+            validation: Validation::Secure,
         };
         let silence = |reason: String| NoAnswer {
             question: format!("{} of {name}", mnemonic(rtype)),
@@ -116,7 +158,9 @@ impl Dns {
         };
         let mut asked = name.clone();
         loop {
-            let reply = self.reply(&asked, rtype).await.map_err(&silence)?;
+            let link = Question { name: asked.clone(), rtype, unchecked };
+            let Heard { reply, validation } = self.heard(link).await.map_err(&silence)?;
+            answer.validation = answer.validation.max(validation);
             let mut aliases = reply.aliases(&asked);
             let end = aliases.last().unwrap_or(&asked).clone();
             let known = [&asked].into_iter().chain(&answer.aliases);
@@ -163,26 +207,34 @@ impl Dns {
 
     /// The answer to a question that has been asked already.
     pub(crate) async fn known(&self, name: &Name, rtype: RecordType) -> Option<Answer> {
-        let question = Question { name: name.clone(), rtype };
+        let question = Question { name: name.clone(), rtype, unchecked: false };
         self.replies.known(&question).await?.ok()?;
         self.ask(name, rtype).await.ok()
     }
 
     async fn reply(&self, name: &Name, rtype: RecordType) -> Result<Reply, String> {
-        let question = Question { name: name.clone(), rtype };
+        Ok(self.heard(Question { name: name.clone(), rtype, unchecked: false }).await?.reply)
+    }
+
+    async fn heard(&self, question: Question) -> Result<Heard, String> {
         self.replies.answer(question.clone(), || self.exchange(question)).await
     }
 
     /// Asks one server after the other, whatever way the one before failed.
-    async fn exchange(&self, question: Question) -> Result<Reply, String> {
+    async fn exchange(&self, question: Question) -> Result<Heard, String> {
         let mut reasons: Vec<String> = Vec::new();
         let first = self.preferred.load(Ordering::Relaxed);
         for index in (first..self.servers.len()).chain(0..first) {
             let Some(server) = self.servers.get(index) else { continue };
-            match server.ask(&question.name, question.rtype, self.deadline).await {
+            match server.ask(&question, self.deadline).await {
                 Ok(reply) => {
                     self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(reply);
+                    let validation = match (server.is_trusted(), reply.is_authentic()) {
+                        (false, _) => Validation::Untrusted,
+                        (true, true) => Validation::Secure,
+                        (true, false) => Validation::Insecure,
+                    };
+                    return Ok(Heard { reply, validation });
                 }
                 Err(_) if self.deadline.is_over() => return Err(self.deadline.reason()),
                 Err(failure) => {
@@ -253,6 +305,11 @@ impl Answer {
     /// The CNAMEs that were followed: the targets, in order.
     pub fn aliases(&self) -> &[Name] {
         &self.aliases
+    }
+
+    /// What the resolver says of the signatures, of every CNAME on the way too.
+    pub(crate) fn validation(&self) -> Validation {
+        self.validation
     }
 
     /// Whether the name, or the end of its CNAME chain, does not exist at all.
@@ -353,13 +410,13 @@ mod tests {
 
     #[test]
     fn reverse_questions_are_shown_as_dig_takes_them() {
-        let question =
-            |address: &str| Question { name: Name::reverse(address.parse().unwrap()), rtype: RecordType::PTR };
-        assert_eq!(question("192.0.2.10").to_string(), "-x 192.0.2.10");
-        assert_eq!(question("2001:db8::10").to_string(), "-x 2001:db8::10");
-        let forward = Question { name: "mail.example.com".parse().unwrap(), rtype: RecordType::A };
+        let question = |name, rtype| Question { name, rtype, unchecked: false };
+        let reverse = |address: &str| question(Name::reverse(address.parse().unwrap()), RecordType::PTR);
+        assert_eq!(reverse("192.0.2.10").to_string(), "-x 192.0.2.10");
+        assert_eq!(reverse("2001:db8::10").to_string(), "-x 2001:db8::10");
+        let forward = question("mail.example.com".parse().unwrap(), RecordType::A);
         assert_eq!(forward.to_string(), "mail.example.com A");
-        let hostile = |name: &str| Question { name: name.parse().unwrap(), rtype: RecordType::A }.to_string();
+        let hostile = |name: &str| question(name.parse().unwrap(), RecordType::A).to_string();
         assert_eq!(hostile("$(id).example.com"), "'$(id).example.com' A");
         assert_eq!(hostile("a'b;c.example.com"), r"'a'\''b;c.example.com' A");
     }

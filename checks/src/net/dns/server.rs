@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
+use hickory_resolver::proto::op::ResponseCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -20,10 +20,10 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE, TRIES,
+    PATIENCE, Question, TRIES,
     wire::{self, Reply},
 };
-use crate::{Name, net::Deadline};
+use crate::net::Deadline;
 
 /// How many sockets share the questions: ports and ids together are what a forger has to guess (RFC 5452 section 9).
 const SOCKETS: usize = 4;
@@ -31,6 +31,7 @@ const SOCKETS: usize = 4;
 /// One DNS server.
 pub(super) struct Server {
     address: SocketAddr,
+    trusted: bool,
     channels: [OnceCell<Channel>; SOCKETS],
     turn: AtomicUsize,
 }
@@ -49,17 +50,26 @@ pub(super) enum Failure {
 
 impl Server {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, channels: Default::default(), turn: AtomicUsize::new(0) }
+        Self { address, trusted: address.ip().is_loopback(), channels: Default::default(), turn: AtomicUsize::new(0) }
+    }
+
+    /// Whether its AD bit is believed: between here and a server elsewhere anybody can set it (RFC 7672 section 2.2).
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    pub(super) fn trust(&mut self) {
+        self.trusted = true;
     }
 
     /// Asks over UDP, then over TCP where the answer was truncated. A failed try is followed by another.
-    pub(super) async fn ask(&self, name: &Name, rtype: RecordType, deadline: Deadline) -> Result<Reply, Failure> {
+    pub(super) async fn ask(&self, question: &Question, deadline: Deadline) -> Result<Reply, Failure> {
         let mut edns = true;
         let mut failure = Failure::Timeout;
         for _ in 0..TRIES {
-            let reply = match self.over_udp(name, rtype, edns, deadline.within(PATIENCE)).await {
+            let reply = match self.over_udp(question, edns, deadline.within(PATIENCE)).await {
                 Ok(reply) if reply.is_truncated() => {
-                    let whole = self.over_tcp(name, rtype, edns, deadline.within(PATIENCE)).await;
+                    let whole = self.over_tcp(question, edns, deadline.within(PATIENCE)).await;
                     whole.map_err(|failure| Failure::TruncatedTcp(Box::new(failure)))
                 }
                 udp => udp,
@@ -77,16 +87,16 @@ impl Server {
         Err(failure)
     }
 
-    async fn over_udp(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+    async fn over_udp(&self, question: &Question, edns: bool, until: Instant) -> Result<Reply, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % SOCKETS;
         let cell = self.channels.get(turn).ok_or_else(|| Failure::Unreachable("no socket".to_owned()))?;
         let channel = cell.get_or_try_init(|| Channel::open(self.address)).await.map_err(Failure::from)?;
-        channel.ask(name, rtype, edns, until).await
+        channel.ask(question, edns, until).await
     }
 
-    async fn over_tcp(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+    async fn over_tcp(&self, question: &Question, edns: bool, until: Instant) -> Result<Reply, Failure> {
         let id = rand::random();
-        let query = wire::query(id, name, rtype, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let query = wire::query(id, question, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
         let length = u16::try_from(query.len()).map_err(|_| Failure::Malformed)?;
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await?;
@@ -99,7 +109,7 @@ impl Server {
         };
         let message = timeout_at(until, exchange).await.map_err(|_| Failure::Timeout)??;
         match Reply::decode(&message) {
-            Ok(reply) if wire::id(&message) == Some(id) && reply.answers(name, rtype) => Ok(reply),
+            Ok(reply) if wire::id(&message) == Some(id) && reply.answers(question) => Ok(reply),
             _ => Err(Failure::Malformed),
         }
     }
@@ -137,10 +147,9 @@ impl Channel {
         Ok(Self { socket, waiting, reader })
     }
 
-    async fn ask(&self, name: &Name, rtype: RecordType, edns: bool, until: Instant) -> Result<Reply, Failure> {
+    async fn ask(&self, question: &Question, edns: bool, until: Instant) -> Result<Reply, Failure> {
         let (place, mut answers) = self.place();
-        let query =
-            wire::query(place.id, name, rtype, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let query = wire::query(place.id, question, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
         if let Err(error) = self.socket.send(&query).await {
             // What the system reports here is the fate of a datagram sent before: whoever waits shares it.
             fail(&self.waiting, error.kind());
@@ -149,7 +158,7 @@ impl Channel {
         while let Ok(Some(answer)) = timeout_at(until, answers.recv()).await {
             let reply = Reply::decode(&answer?).map_err(|_| Failure::Malformed)?;
             // An answer to another question may be forged: the wait goes on.
-            if reply.answers(name, rtype) {
+            if reply.answers(question) {
                 return Ok(reply);
             }
         }

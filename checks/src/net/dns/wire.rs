@@ -7,6 +7,7 @@ use hickory_resolver::proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
+use super::Question;
 use crate::Name;
 
 /// The largest answer over UDP that is not fragmented on the way (RFC 9715).
@@ -38,13 +39,14 @@ struct Record {
     data: Option<RData>,
 }
 
-/// A question for the records of type `rtype` at `name`.
-pub(super) fn query(id: u16, name: &Name, rtype: RecordType, edns: bool) -> Result<Vec<u8>, ProtoError> {
+/// The message that asks `question`.
+pub(super) fn query(id: u16, question: &Question, edns: bool) -> Result<Vec<u8>, ProtoError> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     // Asks for the AD bit in the answer without asking for signatures (RFC 6840 section 5.7).
     message.metadata.authentic_data = true;
-    message.add_query(Query::query(name.wire().clone(), rtype));
+    message.metadata.checking_disabled = question.unchecked;
+    message.add_query(Query::query(question.name.wire().clone(), question.rtype));
     if edns {
         let mut extension = Edns::new();
         extension.set_max_payload(UDP_PAYLOAD).set_version(0);
@@ -78,10 +80,12 @@ impl Reply {
     }
 
     /// Whether this answers that question. An error may come without it.
-    pub(super) fn answers(&self, name: &Name, rtype: RecordType) -> bool {
+    pub(super) fn answers(&self, question: &Question) -> bool {
         let is_response = self.header.metadata.message_type == MessageType::Response;
         match self.questions.first() {
-            Some(question) => is_response && question.query_type() == rtype && *name == question.name().clone().into(),
+            Some(echo) => {
+                is_response && echo.query_type() == question.rtype && question.name == echo.name().clone().into()
+            }
             None => is_response && self.code() != ResponseCode::NoError,
         }
     }
@@ -92,6 +96,11 @@ impl Reply {
 
     pub(super) fn is_truncated(&self) -> bool {
         self.header.metadata.truncation
+    }
+
+    /// Whether the server says that all signatures are valid (AD, RFC 4035 section 3.2.3).
+    pub(super) fn is_authentic(&self) -> bool {
+        self.header.metadata.authentic_data
     }
 
     pub(super) fn is_nxdomain(&self) -> bool {
@@ -127,9 +136,10 @@ impl Reply {
         options.as_ref().iter().find_map(|(code, option)| {
             let octets = Vec::<u8>::try_from(option).ok().filter(|_| u16::from(*code) == EXTENDED_ERROR)?;
             let (code, text) = octets.split_first_chunk().map(|(code, text)| (u16::from_be_bytes(*code), text))?;
+            let meaning = meaning(code).map(|meaning| format!(", {meaning}")).unwrap_or_default();
             Some(match text.is_empty() {
-                true => format!("extended error {code}"),
-                false => format!("extended error {code}: {}", String::from_utf8_lossy(text)),
+                true => format!("extended error {code}{meaning}"),
+                false => format!("extended error {code}{meaning}: {}", String::from_utf8_lossy(text)),
             })
         })
     }
@@ -175,6 +185,29 @@ impl Reply {
     fn has_authority(&self, rtype: RecordType) -> bool {
         self.authorities.iter().any(|record| record.rtype == rtype)
     }
+}
+
+/// The words of RFC 8914 section 4 for what concerns signatures and the servers behind the resolver.
+fn meaning(extended_error: u16) -> Option<&'static str> {
+    Some(match extended_error {
+        1 => "Unsupported DNSKEY Algorithm",
+        2 => "Unsupported DS Digest Type",
+        5 => "DNSSEC Indeterminate",
+        6 => "DNSSEC Bogus",
+        7 => "Signature Expired",
+        8 => "Signature Not Yet Valid",
+        9 => "DNSKEY Missing",
+        10 => "RRSIGs Missing",
+        11 => "No Zone Key Bit Set",
+        12 => "NSEC Missing",
+        15 => "Blocked",
+        16 => "Censored",
+        17 => "Filtered",
+        18 => "Prohibited",
+        22 => "No Reachable Authority",
+        23 => "Network Error",
+        _ => return None,
+    })
 }
 
 impl Record {
