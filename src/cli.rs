@@ -107,6 +107,9 @@ pub(crate) struct Host {
     /// [default: HOSTNAME's A and AAAA]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Vec<IpAddr>,
+    /// Also ask every authoritative server of the domain, without a resolver in between
+    #[arg(long, help_heading = "DNS")]
+    pub(crate) authoritative: bool,
     /// Postfix's inet_protocols
     #[arg(long, default_value = "all", value_parser = protocols())]
     pub(crate) protocols: Protocols,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde::{Serialize, ser::SerializeMap};
 
-use crate::net::NoAnswer;
+use crate::{Name, net::NoAnswer};
 
 /// Names and numbers that a program may want from a finding.
 pub type Facts = serde_json::Map<String, serde_json::Value>;
@@ -120,6 +120,9 @@ pub struct Finding {
     /// The check that owns the absence this finding stumbled on.
     #[serde(skip)]
     pub(crate) owner: Option<&'static str>,
+    /// Whom DNS said nothing about, where that is why the finding is unknown.
+    #[serde(skip)]
+    pub(crate) silence: Option<Name>,
 }
 
 impl Finding {
@@ -135,6 +138,7 @@ impl Finding {
             fix: None,
             reference: "",
             owner: None,
+            silence: None,
         }
     }
 
@@ -181,6 +185,12 @@ impl Finding {
         self
     }
 
+    /// Names the silence that an unknown finding comes from.
+    pub(crate) fn because_of(mut self, silence: &NoAnswer) -> Self {
+        self.silence = Some(silence.name.clone());
+        self
+    }
+
     /// Adds the fix, unless there is nothing to mend.
     pub fn fix(mut self, fix: impl Into<Option<Fix>>) -> Self {
         self.fix = fix.into().filter(|_| !matches!(self.status, Status::Pass | Status::Skip));
@@ -222,7 +232,9 @@ impl From<Abstain> for Finding {
                 finding.owner = Some(owner);
                 finding
             }
-            Abstain::Unknown(silence) => Finding::unknown(silence.to_string()).saw([silence.evidence()]),
+            Abstain::Unknown(silence) => {
+                Finding::unknown(silence.to_string()).saw([silence.evidence()]).because_of(&silence)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::Evidence;
+use crate::{Evidence, Name};
 
 pub mod dns;
 mod memo;
@@ -56,6 +56,8 @@ pub struct Net {
 /// The world is silent: what was asked, and why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {
+    /// Whom it was about.
+    pub name: Name,
     /// What was asked, in words: `TXT of example.com`.
     pub question: String,
     /// How to ask it without us.

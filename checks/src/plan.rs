@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::{Check, Context, Finding, Status, check};
+use crate::{Check, Context, Finding, Status, check, dns};
 
 /// Which checks run, in report order.
 pub struct Plan(Vec<&'static Check>);
@@ -47,7 +47,27 @@ impl Plan {
             done(check);
             findings.0.into_iter().map(|finding| self.signed(check, finding)).collect::<Vec<_>>()
         }));
-        judged.await.into_iter().flatten().collect()
+        let findings = judged.await.into_iter().flatten();
+        join_all(findings.map(|finding| self.explained(cx, finding))).await
+    }
+
+    /// Where all about a domain is silence, one finding tells of it, and those that come from the same silence point there.
+    async fn explained(&self, cx: &Context, finding: Finding) -> Finding {
+        const OWNER: &str = "dns.answers";
+        let is_told = finding.check != OWNER && self.0.iter().any(|planned| planned.id == OWNER);
+        match &finding.silence {
+            Some(name) if is_told && finding.status == Status::Unknown => match dns::cause(cx, name).await {
+                Some(cause) => Finding {
+                    status: Status::Skip,
+                    message: format!("needs DNS of {cause}, see {OWNER}"),
+                    evidence: Vec::new(),
+                    fix: None,
+                    ..finding
+                },
+                None => finding,
+            },
+            _ => finding,
+        }
     }
 
     /// The finding in the name of its check. An absence whose owner does not run is nobody's: it stays unknown.

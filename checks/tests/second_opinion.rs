@@ -310,6 +310,7 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        authoritative: false,
         connect_to: Vec::new(),
     };
     let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };

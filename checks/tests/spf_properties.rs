@@ -130,6 +130,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        authoritative: false,
         connect_to: Vec::new(),
     };
     let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };

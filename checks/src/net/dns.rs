@@ -17,11 +17,16 @@ use hickory_resolver::{
     system_conf::read_system_conf,
 };
 
-pub(crate) use self::{bridge::Bridge, wire::TYPE_SPF};
+pub(crate) use self::{
+    authority::{Authority, Word},
+    bridge::Bridge,
+    wire::TYPE_SPF,
+};
 use self::{server::Server, wire::Reply};
 use super::{Deadline, NoAnswer, memo::Memo};
 use crate::{Evidence, Name, Protocols, address::Family, finding};
 
+mod authority;
 mod bridge;
 mod server;
 mod wire;
@@ -46,12 +51,23 @@ pub struct Dns {
     deadline: Deadline,
 }
 
-/// A name and a type, and whether the resolver is to leave signatures unchecked (CD, RFC 4035 section 3.2.2).
+/// A name and a type, and how they are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     name: Name,
     rtype: RecordType,
-    unchecked: bool,
+    manner: Manner,
+}
+
+/// How a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Manner {
+    /// Of a resolver (RD), which checks signatures if it can.
+    Recursive,
+    /// Of a resolver that is to leave signatures unchecked (CD, RFC 4035 section 3.2.2).
+    Unchecked,
+    /// Of a zone's own server, which is to say what it knows itself.
+    Direct,
 }
 
 /// A reply, and what its server is believed of its signatures.
@@ -128,7 +144,7 @@ impl Dns {
     /// No server gave an answer: timeout, SERVFAIL, REFUSED, closed port, malformed. That a name or a record does not
     /// exist is an [`Answer`].
     pub async fn ask(&self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
-        self.answer(Question { name: name.clone(), rtype, unchecked: false }).await
+        self.answer(Question { name: name.clone(), rtype, manner: Manner::Recursive }).await
     }
 
     /// The same with signatures left unchecked (CD): what a validating resolver keeps back because it is bogus.
@@ -136,12 +152,12 @@ impl Dns {
     /// # Errors
     /// As [`Dns::ask`].
     pub(crate) async fn ask_unchecked(&self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
-        self.answer(Question { name: name.clone(), rtype, unchecked: true }).await
+        self.answer(Question { name: name.clone(), rtype, manner: Manner::Unchecked }).await
     }
 
     async fn answer(&self, question: Question) -> Result<Answer, NoAnswer> {
-        let Question { name, rtype, unchecked } = question.clone();
-        let cd = if unchecked { " +cd" } else { "" };
+        let Question { name, rtype, manner } = question.clone();
+        let cd = if manner == Manner::Unchecked { " +cd" } else { "" };
         let mut answer = Answer {
             command: format!("dig{}{cd} +short {question}", self.at),
             question,
@@ -152,13 +168,14 @@ impl Dns {
             validation: Validation::Secure,
         };
         let silence = |reason: String| NoAnswer {
+            name: name.clone(),
             question: format!("{} of {name}", mnemonic(rtype)),
             command: answer.command.clone(),
             reason,
         };
         let mut asked = name.clone();
         loop {
-            let link = Question { name: asked.clone(), rtype, unchecked };
+            let link = Question { name: asked.clone(), rtype, manner };
             let Heard { reply, validation } = self.heard(link).await.map_err(&silence)?;
             answer.validation = answer.validation.max(validation);
             let mut aliases = reply.aliases(&asked);
@@ -205,15 +222,31 @@ impl Dns {
         }
     }
 
+    /// How long all of this may take.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Whether nothing at all has come back from any server, though something was asked.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.servers.iter().all(|server| server.is_deaf())
+    }
+
+    /// Whether a question has been asked, and nobody knew the answer.
+    pub(crate) async fn is_silent(&self, name: &Name, rtype: RecordType) -> bool {
+        let question = Question { name: name.clone(), rtype, manner: Manner::Recursive };
+        self.replies.known(&question).await.is_some_and(|reply| reply.is_err())
+    }
+
     /// The answer to a question that has been asked already.
     pub(crate) async fn known(&self, name: &Name, rtype: RecordType) -> Option<Answer> {
-        let question = Question { name: name.clone(), rtype, unchecked: false };
+        let question = Question { name: name.clone(), rtype, manner: Manner::Recursive };
         self.replies.known(&question).await?.ok()?;
         self.ask(name, rtype).await.ok()
     }
 
     async fn reply(&self, name: &Name, rtype: RecordType) -> Result<Reply, String> {
-        Ok(self.heard(Question { name: name.clone(), rtype, unchecked: false }).await?.reply)
+        Ok(self.heard(Question { name: name.clone(), rtype, manner: Manner::Recursive }).await?.reply)
     }
 
     async fn heard(&self, question: Question) -> Result<Heard, String> {
@@ -288,6 +321,18 @@ impl Answer {
         let mut exchanges: Vec<(u16, Name)> = self.records.iter().filter_map(exchange).collect();
         exchanges.sort();
         exchanges
+    }
+
+    /// NS records, in the order of names.
+    pub(crate) fn name_servers(&self) -> Vec<Name> {
+        let server = |record: &RData| match record {
+            RData::NS(server) => Some(Name::from(server.0.clone())),
+            _ => None,
+        };
+        let mut servers: Vec<Name> = self.records.iter().filter_map(server).collect();
+        servers.sort();
+        servers.dedup();
+        servers
     }
 
     /// PTR records, in the order of names.
@@ -410,7 +455,7 @@ mod tests {
 
     #[test]
     fn reverse_questions_are_shown_as_dig_takes_them() {
-        let question = |name, rtype| Question { name, rtype, unchecked: false };
+        let question = |name, rtype| Question { name, rtype, manner: Manner::Recursive };
         let reverse = |address: &str| question(Name::reverse(address.parse().unwrap()), RecordType::PTR);
         assert_eq!(reverse("192.0.2.10").to_string(), "-x 192.0.2.10");
         assert_eq!(reverse("2001:db8::10").to_string(), "-x 2001:db8::10");

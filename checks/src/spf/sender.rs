@@ -68,6 +68,7 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
     let evaluation = evaluation(cx, domain, address).await;
     let finding = match published(&cx.net.dns, domain).await.0 {
         Published::Nothing(_) | Published::Several(_) => needs_record().into(),
+        Published::Silent(silence) => unjudged(&evaluation).because_of(&silence),
         _ => {
             let status = match evaluation.verdict {
                 Verdict::Pass => Status::Pass,
@@ -89,6 +90,11 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
     let tree = Tree::fetch(cx, domain).await;
     let alone = opinion.questions.iter().filter(|question| !evaluation.asked.contains(question) && !tree.asks(question));
     finding.fact("mail_auth", opinion.verdict.to_string()).fact("mail_auth_questions", alone.count())
+}
+
+/// Something on the way could not be found out.
+fn unjudged(evaluation: &Evaluation) -> Finding {
+    Finding::unknown(format!("{} ({})", evaluation.verdict, evaluation.because()))
 }
 
 /// The name in EHLO; a domain audited by itself stands in for a host nobody named.
@@ -176,7 +182,10 @@ async fn greeting(cx: &Context, hostname: &Name, address: IpAddr) -> Finding {
         Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
         Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(fix::for_greeting(cx, hostname).await),
         Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(fix::for_greeting(cx, hostname).await),
-        Verdict::Temperror => Finding::unknown(sentence),
+        Verdict::Temperror => match published(&cx.net.dns, hostname).await.0 {
+            Published::Silent(silence) => unjudged(&evaluation).because_of(&silence),
+            _ => unjudged(&evaluation),
+        },
     };
     traced(cx, hostname, finding, &evaluation).await
 }

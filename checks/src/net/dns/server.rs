@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -32,6 +32,8 @@ const SOCKETS: usize = 4;
 pub(super) struct Server {
     address: SocketAddr,
     trusted: bool,
+    /// Whether a message has come from it, be it an error.
+    heard: AtomicBool,
     channels: [OnceCell<Channel>; SOCKETS],
     turn: AtomicUsize,
 }
@@ -48,14 +50,32 @@ pub(super) enum Failure {
     TruncatedTcp(Box<Failure>),
 }
 
+impl Failure {
+    /// Whether nothing came from the server.
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout | Self::ClosedPort | Self::Unreachable(_))
+    }
+}
+
 impl Server {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, trusted: address.ip().is_loopback(), channels: Default::default(), turn: AtomicUsize::new(0) }
+        Self {
+            address,
+            trusted: address.ip().is_loopback(),
+            heard: AtomicBool::new(false),
+            channels: Default::default(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// Whether its AD bit is believed: between here and a server elsewhere anybody can set it (RFC 7672 section 2.2).
     pub(super) fn is_trusted(&self) -> bool {
         self.trusted
+    }
+
+    /// Whether nothing has ever come from it.
+    pub(super) fn is_deaf(&self) -> bool {
+        !self.heard.load(Ordering::Relaxed)
     }
 
     pub(super) fn trust(&mut self) {
@@ -74,6 +94,7 @@ impl Server {
                 }
                 udp => udp,
             };
+            self.heard.fetch_or(!matches!(&reply, Err(failure) if failure.is_silence()), Ordering::Relaxed);
             match reply.and_then(usable) {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failure = failed,

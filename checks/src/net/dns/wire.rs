@@ -7,7 +7,7 @@ use hickory_resolver::proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
-use super::Question;
+use super::{Manner, Question};
 use crate::Name;
 
 /// The largest answer over UDP that is not fragmented on the way (RFC 9715).
@@ -42,10 +42,10 @@ struct Record {
 /// The message that asks `question`.
 pub(super) fn query(id: u16, question: &Question, edns: bool) -> Result<Vec<u8>, ProtoError> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
+    message.metadata.recursion_desired = question.manner != Manner::Direct;
     // Asks for the AD bit in the answer without asking for signatures (RFC 6840 section 5.7).
-    message.metadata.authentic_data = true;
-    message.metadata.checking_disabled = question.unchecked;
+    message.metadata.authentic_data = question.manner != Manner::Direct;
+    message.metadata.checking_disabled = question.manner == Manner::Unchecked;
     message.add_query(Query::query(question.name.wire().clone(), question.rtype));
     if edns {
         let mut extension = Edns::new();
@@ -96,6 +96,11 @@ impl Reply {
 
     pub(super) fn is_truncated(&self) -> bool {
         self.header.metadata.truncation
+    }
+
+    /// Whether the server speaks for the zone (AA).
+    pub(super) fn is_authoritative(&self) -> bool {
+        self.header.metadata.authoritative
     }
 
     /// Whether the server says that all signatures are valid (AD, RFC 4035 section 3.2.3).
