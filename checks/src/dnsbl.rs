@@ -224,8 +224,8 @@ async fn asked(cx: &Context, list: &Blocklist, entry: &Entry) -> Result<Finding,
             let status = if is_odd { Status::Warn } else { Status::Fail };
             let finding = Finding::new(status, format!("listed with {}", listed.sentence))
                 .fact("codes", listed.codes)
-                .fact("reason", listed.reason)
                 .saw(listed.evidence);
+            let finding = if listed.reason.is_empty() { finding } else { finding.fact("reason", listed.reason) };
             relayed(cx, finding, entry, is_policy).fix(removal(list, is_policy))
         }
     };
