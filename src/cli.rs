@@ -91,6 +91,8 @@ pub(crate) struct Subject {
     pub(crate) relay: Relay,
     #[command(flatten)]
     pub(crate) login: Login,
+    #[command(flatten)]
+    pub(crate) blocklists: Blocklists,
 }
 
 #[derive(Args)]
@@ -162,6 +164,14 @@ pub(crate) struct Login {
     /// Insist on this mechanism [default: the best both sides have]
     #[arg(long, value_name = "MECHANISM", ignore_case = true, value_parser = mechanism())]
     pub(crate) sasl_mechanism: Option<String>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Blocklists")]
+pub(crate) struct Blocklists {
+    /// Ask this blocklist too, as in dnsbl.example.net; --skip dnsbl asks none (repeatable) [default: the built-in few]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    pub(crate) dnsbl: Vec<Name>,
 }
 
 /// Which checks run, and which verdicts fail.

@@ -17,7 +17,7 @@ const LONGEST_SECRET: usize = 65_536;
 
 /// What was typed about the mail system, with everything left out filled in. May prompt for the password.
 pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
-    let cli::Subject { hostname, host, dkim, relay, login } = typed;
+    let cli::Subject { hostname, host, dkim, relay, login, blocklists } = typed;
     ensure!(
         hostname.is_some() || !host.domain.is_empty() || relay.relay.is_some(),
         "nothing to audit: name a HOSTNAME, --domain or --relay, or try 'mail-preflight demo'"
@@ -37,6 +37,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         sasl,
         authoritative: host.authoritative,
         connect_to: relay.connect_to,
+        dnsbl: live(blocklists.dnsbl)?,
     })
 }
 
@@ -47,6 +48,16 @@ pub(crate) fn dns(options: &cli::Options, deadline: Deadline) -> anyhow::Result<
         servers => Dns::new(distinct(servers.to_vec()), deadline),
     };
     Ok(if options.trust_ad { dns.trusting_ad() } else { dns })
+}
+
+/// The blocklists that were typed, none of which may be one that is gone: it would answer nothing, or list everybody.
+fn live(typed: Vec<Name>) -> anyhow::Result<Vec<Name>> {
+    for zone in &typed {
+        if let Some(retired) = checks::retired(zone) {
+            bail!("--dnsbl {zone}: this list ended on {retired}, leave the option out");
+        }
+    }
+    Ok(distinct(typed))
 }
 
 /// HOSTNAME less its first label (Postfix's `mydomain`), unless nobody can send from what that leaves.
@@ -179,6 +190,15 @@ mod tests {
             assert_eq!(default_domain(Some(&name(hostname))), domains, "{hostname}");
         }
         assert_eq!(default_domain(None), []);
+    }
+
+    #[test]
+    fn a_blocklist_that_has_ended_is_refused() {
+        for (zone, date) in checks::RETIRED_BLOCKLISTS {
+            let complaint = live(vec![name("dnsbl.example"), name(zone)]).unwrap_err().to_string();
+            assert!(complaint.contains(zone) && complaint.contains(date), "{complaint}");
+        }
+        assert_eq!(live(vec![name("dnsbl.example"), name("DNSBL.example.")]).unwrap(), [name("dnsbl.example")]);
     }
 
     #[test]

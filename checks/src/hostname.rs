@@ -12,6 +12,10 @@ use crate::{
     net::NoAnswer,
 };
 
+use self::generic::generic;
+
+mod generic;
+
 checks! {
     /// The EHLO name is a fully qualified domain name.
     ///
@@ -51,6 +55,16 @@ checks! {
     /// # Fix
     /// Whoever owns the address (the hosting company, the network department) sets the PTR: hand them the line.
     "hostname.ptr" ("RFC 1912 section 2.1") => ptr,
+
+    /// No outgoing address has a name that looks generated from it.
+    ///
+    /// Providers name the addresses of home connections and rented machines by pattern: `192-0-2-10.dyn.isp.example`,
+    /// `ec2-192-0-2-10…`, `static-10…`. Many receivers score or reject such a client whatever it sends: a mail server has a
+    /// name that somebody gave it (M3AAWG Sender Best Common Practices).
+    ///
+    /// # Fix
+    /// Have the PTR set to the host's own name: hand the line to whoever owns the address.
+    "hostname.generic" ("M3AAWG Sender Best Common Practices") => generic,
 }
 
 /// Suffixes that do not exist in the public DNS (RFC 6762, RFC 8375, and ICANN's resolution for `.internal`).

@@ -17,6 +17,7 @@ pub mod net;
 
 pub use check::{Check, all};
 pub use context::Context;
+pub use dnsbl::{RETIRED_BLOCKLISTS, retired};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
 pub use name::Name;
 pub use plan::{Plan, UnknownId};
@@ -33,4 +34,4 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, mx, dnssec, relay, tls, sasl }
+families! { dns, hostname, spf, dkim, mx, bounce, dnssec, dnsbl, relay, tls, sasl }

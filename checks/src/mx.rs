@@ -10,6 +10,10 @@ use crate::{
     net::dns::Answer,
 };
 
+use self::published::{duplicates, lines, mixed, names, null};
+
+mod published;
+
 checks! {
     /// The sender domain can receive mail.
     ///
@@ -19,6 +23,43 @@ checks! {
     /// # Fix
     /// Publish an MX record that names a host that accepts the domain's mail.
     "mx.record" ("RFC 5321 section 5.1") => record,
+
+    /// The sender domain does not say that it takes no mail.
+    ///
+    /// A null MX, `0 .`, is for domains that neither receive nor send: nobody can reply, bounces have nowhere to go, and
+    /// receivers may reject mail from such a domain for that alone (550 5.7.27, RFC 7505 section 4.2).
+    ///
+    /// # Fix
+    /// Publish an MX record that names a host that accepts the domain's mail, or send from a domain that has one.
+    "mx.null" ("RFC 7505 section 4.2") => null,
+
+    /// A null MX stands alone, or not at all.
+    ///
+    /// A domain that publishes a null MX must not publish any other MX record (RFC 7505 section 3): senders then find
+    /// either that the domain takes no mail, or an exchange that does not exist.
+    ///
+    /// # Fix
+    /// Delete the MX record whose exchange is a lone dot.
+    "mx.mixed" ("RFC 7505 section 3") => mixed,
+
+    /// Every exchange is named in one MX record.
+    ///
+    /// Named twice, with the same preference or another, an exchange is tried twice or only as the better of the two says
+    /// (RFC 5321 section 5.1): the second record is no second way in, whatever it was meant to be.
+    ///
+    /// # Fix
+    /// Keep the record with the lowest preference, and name another host in the other.
+    "mx.duplicates" ("RFC 5321 section 5.1") => duplicates,
+
+    /// Every exchange is spelt as the name of a host.
+    ///
+    /// An MX record names a host by letters, digits and hyphens (RFC 5321 section 2.3.5). In zone files and web forms
+    /// other things slip in: a name without its final dot gets the zone's name behind it, a port, a comma or a blank
+    /// becomes part of the name.
+    ///
+    /// # Fix
+    /// Publish the MX records again with the name alone; in a zone file, with its final dot.
+    "mx.name" ("RFC 5321 section 2.3.5") => names,
 
     /// Every mail exchange has a public address of its own.
     ///
@@ -48,7 +89,7 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
         (1, 1) => Finding::warn("null MX: the domain receives no mail, and some receivers reject senders that cannot")
             .fix(Fix::Advice("Publish an MX record for replies and bounces, or send from a domain that has one".to_owned())),
         (_, 1..) => Finding::fail("a null MX beside others, which receivers take for a mistake")
-            .fix(Fix::Zone(lines(domain, &exchanges))),
+            .fix(Fix::Zone(lines(domain, exchanges.iter().filter(|(_, exchange)| !exchange.is_root())))),
         _ => {
             let mut names: Vec<String> = exchanges.iter().map(|(_, exchange)| exchange.to_string()).collect();
             names.dedup();
@@ -56,13 +97,6 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
         }
     };
     Ok(finding.saw([answer.evidence()]))
-}
-
-/// The MX records without the null one.
-fn lines(domain: &Name, exchanges: &[(u16, Name)]) -> String {
-    let others = exchanges.iter().filter(|(_, exchange)| !exchange.is_root());
-    let lines = others.map(|(preference, exchange)| format!("{domain}. 3600 IN MX {preference} {exchange}."));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Without MX the domain's own addresses are tried (RFC 5321 section 5.1).

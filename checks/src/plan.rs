@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn families_and_checks_can_be_named() {
-        assert_eq!(ids(&["mx", "hostname.fqdn"], &["mx.address"]).unwrap(), ["hostname.fqdn", "mx.record"]);
+        let mut wanted = vec!["hostname.fqdn"];
+        wanted.extend(check::all().map(|check| check.id).filter(|id| id.starts_with("mx.") && *id != "mx.address"));
+        assert_eq!(ids(&["mx", "hostname.fqdn"], &["mx.address"]).unwrap(), wanted);
         assert_eq!(ids(&[], &[]).unwrap().len(), check::all().count());
     }
 

@@ -34,6 +34,8 @@ pub struct Target {
     pub authoritative: bool,
     /// Where to reach an endpoint instead of where DNS says it is.
     pub connect_to: Vec<Redirect>,
+    /// Blocklists to ask besides the built-in ones.
+    pub dnsbl: Vec<Name>,
 }
 
 impl Target {

@@ -132,6 +132,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
         sasl: None,
         authoritative: false,
         connect_to: Vec::new(),
+        dnsbl: Vec::new(),
     };
     let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };

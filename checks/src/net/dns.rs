@@ -418,7 +418,7 @@ fn presentation(record: &RData) -> String {
 }
 
 /// A name with its root dot, what means something in a zone file behind a backslash, as `dig` prints it.
-fn absolute(name: &Name) -> String {
+pub(crate) fn absolute(name: &Name) -> String {
     let escaped = name.to_string().chars().fold(String::new(), |mut escaped, c| {
         if "\"$();@".contains(c) {
             escaped.push('\\');
