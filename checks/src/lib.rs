@@ -33,4 +33,4 @@ macro_rules! families {
     };
 }
 
-families! { hostname, spf, dkim, mx, relay, tls, sasl }
+families! { hostname, spf, dkim, dmarc, mx, relay, tls, sasl }
