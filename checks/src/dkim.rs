@@ -5,7 +5,7 @@ use hickory_resolver::proto::rr::RecordType;
 
 use self::key::Key;
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Selector,
+    Abstain, Context, Finding, Fix, Name, Selector, Status,
     check::checks,
     net::{NoAnswer, dns::Answer},
 };
@@ -152,4 +152,27 @@ async fn key_at(cx: &Context, place: &Place<'_>) -> Result<Finding, Abstain> {
         )),
     };
     Ok(finding.saw([answer.evidence()]))
+}
+
+/// A domain that may stand in `d=`, and whether receivers can use the key that its selector names.
+pub(crate) struct Signer {
+    pub(crate) domain: Name,
+    /// `SELECTOR._domainkey.DOMAIN`.
+    pub(crate) name: Name,
+    pub(crate) key: Result<bool, NoAnswer>,
+}
+
+/// Every domain that mail may be signed for, as far as selectors were named.
+pub(crate) async fn signers(cx: &Context) -> Vec<Signer> {
+    let places = places(cx).unwrap_or_default();
+    let asked = places.into_iter().map(async |Place { selector, name }| {
+        let key = cx.net.dns.ask(&name, RecordType::TXT).await.map(|answer| match answer.texts().as_slice() {
+            [text] => !key::is_revoked(text) && Key::parse(text).is_ok_and(|key| key.status() != Status::Fail),
+            _ => false,
+        });
+        let labels = selector.name.split('.').count() + 1;
+        let domain = (0..labels).fold(name.clone(), |name, _| name.parent());
+        Signer { domain, name, key }
+    });
+    join_all(asked).await
 }

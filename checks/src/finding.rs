@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use serde::{Serialize, ser::SerializeMap};
 
-use crate::{Name, net::NoAnswer};
+use crate::{
+    Name,
+    net::{NoAnswer, dns},
+};
 
 /// Names and numbers that a program may want from a finding.
 pub type Facts = serde_json::Map<String, serde_json::Value>;
@@ -68,6 +71,12 @@ pub enum Fix {
 }
 
 impl Fix {
+    /// A TXT record as a zone line, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
+    pub(crate) fn txt(owner: &Name, text: &str) -> Self {
+        let strings: Vec<String> = text.as_bytes().chunks(255).map(dns::quoted).collect();
+        Self::Zone(format!("{owner}. 3600 IN TXT {}", strings.join(" ")))
+    }
+
     /// `zone`, `shell` or `advice`.
     pub fn kind(&self) -> &'static str {
         match self {

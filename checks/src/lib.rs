@@ -34,4 +34,4 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, mx, bounce, dnssec, dnsbl, relay, tls, sasl }
+families! { dns, hostname, spf, dkim, dmarc, mx, bounce, dnssec, dnsbl, relay, tls, sasl }

@@ -11,6 +11,7 @@ use self::{
 };
 use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks};
 
+pub(crate) use self::sender::{Outlook, outlook};
 pub use self::{
     evaluate::{Sender, check_host},
     evaluation::{Evaluation, Step, Verdict},

@@ -1,8 +1,19 @@
 //! Tag lists, `v=DKIM1; k=rsa; p=…` (RFC 6376 section 3.2), with the position of whatever is wrong.
 
-/// A parsed list: names as written, values with folding white space taken off their ends.
+/// A parsed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tags(Vec<(String, String)>);
+pub(crate) struct Tags(Vec<Tag>);
+
+/// One tag: the name as written, the value with folding white space taken off its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// The octet of the record, counted from 1, at which the name begins.
+    pub(crate) position: usize,
+    /// The octet at which the value begins.
+    pub(crate) value_position: usize,
+}
 
 /// What the grammar does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,50 +24,77 @@ pub(crate) struct TagError {
 }
 
 impl Tags {
+    /// The list, where one mistake spoils the whole (RFC 6376 section 3.2).
     pub(crate) fn parse(text: &str) -> Result<Self, TagError> {
-        let mut tags: Vec<(String, String)> = Vec::new();
+        let (tags, errors) = Self::tolerant(text);
+        errors.into_iter().next().map_or(Ok(tags), Err)
+    }
+
+    /// The tags that can be read, the first of those with the same name, and every mistake (RFC 9989 section 4.8).
+    pub(crate) fn tolerant(text: &str) -> (Self, Vec<TagError>) {
+        let (mut tags, mut errors) = (Self(Vec::new()), Vec::new());
         let mut offset = 0;
         let mut specs = text.split(';').peekable();
         while let Some(spec) = specs.next() {
-            let position = offset + (spec.len() - spec.trim_start().len()) + 1;
+            let at = offset;
             offset += spec.len() + 1;
-            if spec.trim().is_empty() && specs.peek().is_none() && !tags.is_empty() {
+            if spec.trim().is_empty() && specs.peek().is_none() && !tags.0.is_empty() {
                 break;
             }
-            let wrong = |reason: String| TagError { position, reason };
-            let (name, value) =
-                spec.split_once('=').ok_or_else(|| wrong(format!("{:?} is no tag=value", shortened(spec))))?;
-            let (name, value) = (name.trim(), value.trim());
-            if !is_tag_name(name) {
-                return Err(wrong(format!("{:?} is no tag name", shortened(name))));
+            match tag(spec, at) {
+                Ok(tag) if tags.get(&tag.name).is_some() => {
+                    errors.push(TagError { position: tag.position, reason: format!("{}= stands twice", tag.name) });
+                }
+                Ok(tag) => tags.0.push(tag),
+                Err(error) => errors.push(error),
             }
-            if value.ends_with('\\') {
-                return Err(wrong(format!("a backslash stands before the semicolon after {name}=")));
-            }
-            if tags.iter().any(|(known, _)| known == name) {
-                return Err(wrong(format!("{name}= stands twice")));
-            }
-            tags.push((name.to_owned(), value.to_owned()));
         }
-        Ok(Self(tags))
+        (tags, errors)
+    }
+
+    /// The tags, as they stand.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tag> {
+        self.0.iter()
     }
 
     /// The value of a tag.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|tag| tag.name == name).map(|tag| tag.value.as_str())
     }
 
     /// The name of the first tag.
     pub(crate) fn first(&self) -> Option<&str> {
-        self.0.first().map(|(name, _)| name.as_str())
+        self.0.first().map(|tag| tag.name.as_str())
     }
+}
+
+/// The tag between two semicolons, `offset` octets into the record.
+fn tag(spec: &str, offset: usize) -> Result<Tag, TagError> {
+    let position = offset + indent(spec) + 1;
+    let wrong = |reason: String| TagError { position, reason };
+    let (name, value) = spec.split_once('=').ok_or_else(|| wrong(format!("{:?} is no tag=value", shortened(spec))))?;
+    let value_position = offset + name.len() + 1 + indent(value) + 1;
+    let (name, value) = (name.trim(), value.trim());
+    if !is_tag_name(name) {
+        return Err(wrong(format!("{:?} is no tag name", shortened(name))));
+    }
+    if value.ends_with('\\') {
+        return Err(wrong(format!("a backslash stands before the semicolon after {name}=")));
+    }
+    Ok(Tag { name: name.to_owned(), value: value.to_owned(), position, value_position })
+}
+
+/// How many octets of white space a text begins with.
+fn indent(text: &str) -> usize {
+    text.len() - text.trim_start().len()
 }
 
 fn is_tag_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn shortened(text: &str) -> String {
+/// As much of a text as one can read.
+pub(crate) fn shortened(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -82,5 +120,13 @@ mod tests {
         ] {
             assert_eq!(Tags::parse(text), Err(TagError { position, reason: reason.to_owned() }), "{text}");
         }
+    }
+
+    #[test]
+    fn tolerance_keeps_what_can_be_read() {
+        let (tags, errors) = Tags::tolerant("v=DMARC1; p = none ;x;p=reject; rua=mailto:a@example.com");
+        let seen: Vec<_> = tags.iter().map(|tag| (tag.name.as_str(), tag.position, tag.value_position)).collect();
+        assert_eq!(seen, [("v", 1, 3), ("p", 11, 15), ("rua", 33, 37)]);
+        assert_eq!(errors.iter().map(|error| error.position).collect::<Vec<_>>(), [21, 23]);
     }
 }

@@ -11,13 +11,7 @@ use super::{
     sender::evaluation,
     tree::{Cost, Published, published},
 };
-use crate::{Context, Fix, Name, address::Family, net::dns::quoted};
-
-/// A TXT record as a zone line, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
-pub(super) fn zone(domain: &Name, text: &str) -> Fix {
-    let strings: Vec<String> = text.as_bytes().chunks(255).map(quoted).collect();
-    Fix::Zone(format!("{domain}. 3600 IN TXT {}", strings.join(" ")))
-}
+use crate::{Context, Fix, Name, address::Family};
 
 /// A record for a domain that has none: it names the outgoing addresses, or the provider that sends.
 pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
@@ -31,7 +25,7 @@ pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
         let advice = "Publish v=spf1, a term for every system that sends for the domain, and ~all";
         return Some(Fix::Advice(advice.to_owned()));
     }
-    Some(zone(domain, &format!("v=spf1 {} ~all", terms.join(" "))))
+    Some(Fix::txt(domain, &format!("v=spf1 {} ~all", terms.join(" "))))
 }
 
 /// The published record with a term for each outgoing address that does not pass.
@@ -45,13 +39,13 @@ pub(super) async fn with_addresses(cx: &Context, domain: &Name) -> Option<Fix> {
         .filter(|(_, evaluation)| evaluation.verdict != Verdict::Pass)
         .map(|(address, _)| term(address))
         .collect();
-    if missing.is_empty() { None } else { Some(zone(domain, &with_terms(&record, &missing))) }
+    if missing.is_empty() { None } else { Some(Fix::txt(domain, &with_terms(&record, &missing))) }
 }
 
 /// The published record with the provider's included.
 pub(super) async fn with_include(cx: &Context, domain: &Name, include: &str) -> Option<Fix> {
     let Published::One(record) = published(&cx.net.dns, domain).await.0 else { return None };
-    Some(zone(domain, &with_terms(&record, &[format!("include:{include}")])))
+    Some(Fix::txt(domain, &with_terms(&record, &[format!("include:{include}")])))
 }
 
 /// One record with the terms of all; the last `all` is kept, as the least surprising.
@@ -70,7 +64,7 @@ pub(super) fn merged(domain: &Name, texts: &[Vec<u8>]) -> Option<Fix> {
         }
     }
     terms.push(end);
-    Some(zone(domain, &format!("v=spf1 {}", terms.join(" "))))
+    Some(Fix::txt(domain, &format!("v=spf1 {}", terms.join(" "))))
 }
 
 /// The record with the culprit corrected, where it is plain what was meant.
@@ -82,7 +76,7 @@ pub(super) fn corrected(domain: &Name, text: &str, error: &SyntaxError) -> Fix {
         .map(|(start, right)| text.replacen(start, right, 1))
         .find(|text| Record::parse(text.as_bytes()).is_ok());
     match corrected {
-        Some(text) => zone(domain, &text),
+        Some(text) => Fix::txt(domain, &text),
         None => Fix::Advice(format!("Correct or remove {:?} in the record of {domain}", error.term)),
     }
 }
@@ -126,5 +120,5 @@ pub(super) async fn for_greeting(cx: &Context, hostname: &Name) -> Option<Fix> {
             terms.push(term(address));
         }
     }
-    Some(zone(hostname, &format!("v=spf1 {} -all", terms.join(" "))))
+    Some(Fix::txt(hostname, &format!("v=spf1 {} -all", terms.join(" "))))
 }

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use super::{
     each,
     evaluate::{MOST_NAMES, MOST_VOID_LOOKUPS},
-    fix, needs_answer, needs_record,
+    needs_answer, needs_record,
     provider::nearest_include,
     record::{Directive, Mechanism, Network, Record, is_spf},
     record_of,
@@ -380,7 +380,7 @@ pub(super) async fn rtype(cx: &Context) -> Vec<Finding> {
         }
         Ok(Finding::fail("published only as type SPF (99), which receivers no longer ask for")
             .saw([txt.evidence(), obsolete.evidence()])
-            .fix(obsolete.texts().iter().find(|text| is_spf(text)).map(|text| fix::zone(domain, &String::from_utf8_lossy(text)))))
+            .fix(obsolete.texts().iter().find(|text| is_spf(text)).map(|text| Fix::txt(domain, &String::from_utf8_lossy(text)))))
     })
     .await
 }

@@ -154,6 +154,55 @@ async fn relay_addresses(cx: &Context, domain: &Name, relay: &NextHop) -> Vec<Fi
     join_all(judged).await
 }
 
+/// How SPF will come out at receivers for MAIL FROM at a domain, whichever outgoing address is used.
+pub(crate) enum Outlook {
+    Pass(String),
+    Fail(String),
+    /// It could not be found out.
+    Unknown(String),
+    /// The outgoing addresses are not known.
+    Unjudged(String),
+}
+
+/// What [`sender`] finds out about one domain, in a word for other families: SPF is only as good as the outgoing
+/// address that does worst.
+pub(crate) async fn outlook(cx: &Context, domain: &Name) -> Outlook {
+    let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
+    let (addresses, silence) = match relay.map(|relay| (relay, provider(&relay.host))) {
+        Some((_, Some(provider))) => {
+            let finding = via(cx, domain, provider).await;
+            return match finding.status {
+                Status::Pass => Outlook::Pass(format!("passes ({})", finding.message)),
+                Status::Unknown => Outlook::Unknown(finding.message),
+                Status::Skip if finding.owner.is_none() => Outlook::Unjudged(finding.message),
+                Status::Skip | Status::Warn | Status::Fail => Outlook::Fail(format!("does not pass ({})", finding.message)),
+            };
+        }
+        Some((relay, None)) => match smtp::addresses(cx, relay).await {
+            Ok(addresses) => (addresses, None),
+            Err(silence) => return Outlook::Unknown(silence.to_string()),
+        },
+        None => {
+            // The records are asked for while the host's addresses are.
+            let (mut outgoing, _) = join(cx.outgoing(), Tree::fetch(cx, domain)).await;
+            (outgoing.addresses, outgoing.silences.pop().map(|(_, silence)| silence))
+        }
+    };
+    let evaluations = join_all(addresses.iter().map(|address| evaluation(cx, domain, *address))).await;
+    let judged = || addresses.iter().zip(&evaluations);
+    let shown = |(address, evaluation): (&IpAddr, &Evaluation)| format!("{} from {address}", evaluation.verdict);
+    let unsettled = judged().find(|(_, evaluation)| evaluation.verdict == Verdict::Temperror);
+    match judged().find(|(_, evaluation)| !matches!(evaluation.verdict, Verdict::Pass | Verdict::Temperror)) {
+        Some(_) if relay.is_some() => Outlook::Unjudged("outgoing addresses unknown, name them with --ip".to_owned()),
+        Some(failed) => Outlook::Fail(shown(failed)),
+        None if unsettled.is_some() => Outlook::Unknown(unsettled.map(shown).unwrap_or_default()),
+        None if silence.is_some() => Outlook::Unknown(silence.map(|silence| silence.to_string()).unwrap_or_default()),
+        None if addresses.is_empty() => Outlook::Unjudged("no outgoing address known, name it with --ip".to_owned()),
+        None if relay.is_some() => Outlook::Pass("passes from the relay's own address".to_owned()),
+        None => Outlook::Pass("passes".to_owned()),
+    }
+}
+
 pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     let hostname = cx.hostname()?;
     if cx.target.is_relayed() {
