@@ -12,6 +12,7 @@ mod report;
 mod secret;
 mod tags;
 mod target;
+mod versioned;
 
 pub mod net;
 
@@ -33,4 +34,4 @@ macro_rules! families {
     };
 }
 
-families! { hostname, spf, dkim, mx, relay, tls, sasl }
+families! { hostname, spf, dkim, mx, mta_sts, tls_rpt, bimi, relay, tls, sasl }
