@@ -87,6 +87,9 @@ const SHORT_MAX_AGE: u64 = 86_400;
 /// RFC 8461 section 3.2.
 const LONGEST_MAX_AGE: u64 = 31_557_600;
 
+/// How many names a message lists.
+const MOST_NAMED: usize = 10;
+
 async fn record(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
         let (name, answer) = texts(cx, LABEL, domain).await?;
@@ -258,8 +261,8 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
         let bump = format!("then change id= in the TXT record at {LABEL}.{domain}");
         let finding = if !uncovered.is_empty() {
             let fits = if uncovered.len() == 1 { "fits" } else { "fit" };
-            let message = format!("{} {fits} no mx pattern", uncovered.join(", "));
-            let lines: Vec<String> = uncovered.iter().map(|exchange| format!("mx: {exchange}")).collect();
+            let message = format!("{} {fits} no mx pattern", listed(&uncovered));
+            let lines: Vec<String> = uncovered.iter().take(MOST_NAMED).map(|exchange| format!("mx: {exchange}")).collect();
             match policy.mode {
                 Mode::Enforce => Finding::fail(format!("{message}: senders that enforce the policy do not deliver there")),
                 _ => Finding::warn(format!("{message}: at mode enforce senders will not deliver there")),
@@ -267,7 +270,7 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
             .fix(Fix::Advice(format!("Add to the policy {}, {bump}", lines.join(" and "))))
         } else if !idle.is_empty() {
             let fits = if idle.len() == 1 { "fits" } else { "fit" };
-            Finding::warn(format!("{} {fits} no mail exchange", idle.join(", "))).fix(Fix::Advice(format!(
+            Finding::warn(format!("{} {fits} no mail exchange", listed(&idle))).fix(Fix::Advice(format!(
                 "Take out of the policy what no exchange needs, unless a change of MX is at hand, {bump}"
             )))
         } else {
@@ -277,6 +280,14 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
         Ok(finding.fact("uncovered", uncovered).fact("unused", idle).saw([mx]).saw(evidence))
     })
     .await
+}
+
+/// The first few of many.
+fn listed(names: &[String]) -> String {
+    match names.len().saturating_sub(MOST_NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// The exchanges that senders compare with the policy: without MX records, the domain itself.

@@ -2,6 +2,7 @@
 
 use crate::{
     Abstain, Context, Finding, Fix, Protocols,
+    address::Family,
     net::{
         https::{Fetch, LARGEST_BODY, Obstacle, Response, words},
         smtp::{Cause, Loss, Lost},
@@ -47,7 +48,12 @@ pub(super) fn response<'a>(cx: &Context, fetch: &'a Fetch) -> Result<&'a Respons
 
 fn unacceptable(response: &Response, url: &str) -> Option<Finding> {
     let line = &response.status_line;
+    let encoding = response.encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
     let finding = match response.status {
+        200 if encoding.is_some() => {
+            Finding::fail(format!("sent as {}, which nobody asked for", encoding.unwrap_or_default()))
+                .fix(advice("Let the web server send the policy as it is to whoever sends no Accept-Encoding"))
+        }
         200 => return mistyped(response.content_type.as_deref()),
         300..400 => {
             let to = response.location.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
@@ -84,6 +90,8 @@ fn unfetched(cx: &Context, fetch: &Fetch, obstacle: &Obstacle) -> Finding {
             .fix(advice("Look with curl or openssl s_client, which have more ciphers")),
         Obstacle::NoTls(refusal) => Finding::fail(format!("no TLS handshake: {refusal}"))
             .fix(advice("Let the web server speak TLS 1.2 or 1.3 on port 443, for this name too")),
+        Obstacle::NoAnchors => Finding::unknown("this system has no trust anchors to judge the certificate by")
+            .fix(advice("Install this system's CA certificates (ca-certificates), or name them with --ca-file")),
         Obstacle::Untrusted(faults) => untrusted(faults),
         Obstacle::Misnamed(names) => misnamed(fetch, names),
         Obstacle::Silent(why) => Finding::unknown(why.clone()).fix(advice("Look into the log of the web server")),
@@ -107,6 +115,14 @@ fn nowhere(cx: &Context, lost: &Lost) -> Finding {
 }
 
 fn unconnected(fetch: &Fetch) -> Finding {
+    let families = [Family::Ipv4, Family::Ipv6].into_iter().filter(|family| {
+        let mut addresses = fetch.misses.iter().map(|(address, _)| Family::of(*address));
+        addresses.any(|of| of == *family)
+    });
+    if fetch.misses.iter().all(|(_, cause)| matches!(cause, Cause::NoRoute(_))) {
+        let families: Vec<&str> = families.map(Family::name).collect();
+        return Finding::unknown(format!("this machine has no way to {} addresses", families.join(" and ")));
+    }
     let tried: Vec<String> = fetch.misses.iter().map(|(address, cause)| format!("{address}: {}", words(cause))).collect();
     let message = tried.join("; ");
     match fetch.misses.iter().all(|(_, cause)| matches!(cause, Cause::Lost(_))) {

@@ -100,14 +100,15 @@ pub(super) fn matches(pattern: &str, exchange: &Name) -> bool {
     }
 }
 
+/// More is not told of one policy; it is not read on behind that many mistakes.
+const MOST_REMARKS: usize = 5;
+
 impl Reader {
     fn read(&mut self, line: usize, text: &str) -> ControlFlow<()> {
-        /// A policy is not read on where it is no policy at all.
-        const MOST_MISTAKES: usize = 5;
         if let Err(what) = self.field(line, text) {
             self.wrong.push(Remark { line, what });
         }
-        if self.wrong.len() < MOST_MISTAKES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if self.wrong.len() < MOST_REMARKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn field(&mut self, line: usize, text: &str) -> Result<(), String> {
@@ -138,7 +139,7 @@ impl Reader {
             "mode" => &mut self.mode,
             "max_age" => &mut self.max_age,
             "mx" => {
-                is_pattern(value).map_err(|why| format!("mx: {value:?} {why}"))?;
+                is_pattern(value).map_err(|why| format!("mx: {:?} {why}", shortened(value)))?;
                 self.patterns.push(value.to_ascii_lowercase());
                 return Ok(());
             }
@@ -155,11 +156,11 @@ impl Reader {
         }
         *known = Some(value.to_owned());
         match key {
-            "version" if value != "STSv1" => Err(format!("version is {value:?}, not STSv1")),
+            "version" if value != "STSv1" => Err(format!("version is {:?}, not STSv1", shortened(value))),
             "mode" if Mode::from_word(value).is_none() => {
-                Err(format!("mode is {value:?}, not enforce, testing or none"))
+                Err(format!("mode is {:?}, not enforce, testing or none", shortened(value)))
             }
-            "max_age" if !is_max_age(value) => Err(format!("max_age is {value:?}, not a number of seconds")),
+            "max_age" if !is_max_age(value) => Err(format!("max_age is {:?}, not a number of seconds", shortened(value))),
             _ => Ok(()),
         }
     }
@@ -177,6 +178,7 @@ impl Reader {
         if named_none && mode != Some(Mode::None) {
             missing.push("mx");
         }
+        self.odd.truncate(MOST_REMARKS);
         // What was meant for a key that is missing is why it is missing.
         if !missing.is_empty() {
             // Where no key is known this is something else altogether: its first line tells what.

@@ -14,7 +14,7 @@ use hyper::{
     Request,
     body::Bytes,
     client::conn::http1,
-    header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
+    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{sync::OnceCell, task::JoinSet, time::timeout_at};
@@ -38,6 +38,9 @@ pub(crate) const LARGEST_BODY: usize = 64 * 1024;
 
 /// The longest head of an answer.
 const LARGEST_HEAD: usize = 64 * 1024;
+
+/// How much of a header field's value is kept.
+const LONGEST_VALUE: usize = 200;
 
 /// What is fetched from web servers, each thing once a run.
 pub struct Https {
@@ -68,6 +71,8 @@ pub(crate) struct Response {
     /// The status with its usual phrase.
     pub(crate) status_line: String,
     pub(crate) content_type: Option<String>,
+    /// A compression, which nobody has asked for.
+    pub(crate) encoding: Option<String>,
     pub(crate) location: Option<String>,
     pub(crate) body: Vec<u8>,
 }
@@ -81,6 +86,8 @@ pub(crate) enum Obstacle {
     Unconnected,
     /// The TLS handshake failed.
     NoTls(Refusal),
+    /// There is no trust anchor to judge a certificate by; nothing was asked.
+    NoAnchors,
     /// The certificate has no path to a trust anchor; nothing was asked.
     Untrusted(Vec<Fault>),
     /// The certificate is for others; nothing was asked.
@@ -156,7 +163,7 @@ impl Fetch {
         match (&self.outcome, &self.session) {
             (Ok(response), _) => curl(response.shown()),
             (Err(Obstacle::Nowhere(lost)), _) => lost.evidence.clone(),
-            (Err(Obstacle::Untrusted(_) | Obstacle::Misnamed(_)), Some(session)) => {
+            (Err(Obstacle::NoAnchors | Obstacle::Untrusted(_) | Obstacle::Misnamed(_)), Some(session)) => {
                 vec![Evidence { command: self.openssl(), output: session.shown() }]
             }
             (Err(Obstacle::NoTls(refusal)), _) => {
@@ -164,7 +171,7 @@ impl Fetch {
             }
             (Err(Obstacle::Silent(why) | Obstacle::Broken(why)), _) => curl(format!("({why})")),
             (Err(Obstacle::TooLarge), _) => curl(format!("(more than {LARGEST_BODY} octets)")),
-            (Err(Obstacle::Unconnected | Obstacle::Untrusted(_) | Obstacle::Misnamed(_)), _) => {
+            (Err(_), _) => {
                 let misses = self.misses.iter().map(|(address, cause)| format!("({address}: {})", words(cause)));
                 curl(misses.collect::<Vec<_>>().join("\n"))
             }
@@ -189,6 +196,7 @@ impl Response {
         let head = [
             Some(self.status_line.replacen("HTTP", "HTTP/1.1", 1)),
             field("Content-Type", &self.content_type),
+            field("Content-Encoding", &self.encoding),
             field("Location", &self.location),
         ];
         let mut shown: Vec<String> = head.into_iter().flatten().chain([String::new()]).collect();
@@ -232,6 +240,9 @@ async fn asked(
     let (stream, session) =
         tls::connect(socket, &Host::Name(host.clone()), anchors, cx.now).await.map_err(Obstacle::NoTls)?;
     let session = seen.insert(session);
+    if anchors.are_none() {
+        return Err(Obstacle::NoAnchors);
+    }
     if !session.faults.is_empty() {
         return Err(Obstacle::Untrusted(session.faults.clone()));
     }
@@ -255,13 +266,17 @@ async fn asked(
         .body(Empty::new())
         .map_err(|error| Obstacle::Broken(error.to_string()))?;
     let (head, body) = sender.send_request(request).await.map_err(|error| broken(&error))?.into_parts();
-    let field = |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let field = |name| {
+        let value = head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        value.map(|value| value.chars().take(LONGEST_VALUE).collect::<String>())
+    };
     let mut response = Response {
         status: head.status.as_u16(),
         status_line: format!("HTTP {} {}", head.status.as_u16(), head.status.canonical_reason().unwrap_or_default())
             .trim_end()
             .to_owned(),
         content_type: field(CONTENT_TYPE),
+        encoding: field(CONTENT_ENCODING),
         location: field(LOCATION),
         body: Vec::new(),
     };

@@ -59,6 +59,11 @@ impl Anchors {
         Self(Arc::new(Source::Typed(Store::new(typed.chain(system).collect()))))
     }
 
+    /// Whether there are none: a system without its package of CA certificates.
+    pub(crate) fn are_none(&self) -> bool {
+        self.store().certificates.is_empty()
+    }
+
     /// Whether the user named them, as Postfix needs it.
     pub(crate) fn are_typed(&self) -> bool {
         matches!(*self.0, Source::Typed(_))
