@@ -140,19 +140,20 @@ async fn fetched(cx: &Context, domain: &Name) -> Result<Arc<Fetch>, Abstain> {
 }
 
 /// The policy's text, read, if it could be fetched.
-async fn read(cx: &Context, domain: &Name) -> Result<(Result<Policy, Vec<Remark>>, Vec<Evidence>), Abstain> {
+async fn read(cx: &Context, domain: &Name) -> Result<(Result<Policy, Vec<Remark>>, Arc<Fetch>), Abstain> {
     let fetch = fetched(cx, domain).await?;
-    match fetched::response(cx, &fetch) {
-        Ok(response) => Ok((Policy::parse(&response.body), fetch.evidence())),
-        Err(_) => Err(Abstain::Needs("the policy".to_owned(), "mta-sts.policy")),
-    }
+    let policy = match fetched::response(cx, &fetch) {
+        Ok(response) => Policy::parse(&response.body),
+        Err(_) => return Err(Abstain::Needs("the policy".to_owned(), "mta-sts.policy")),
+    };
+    Ok((policy, fetch))
 }
 
 /// The policy, if senders can read it.
-async fn published(cx: &Context, domain: &Name) -> Result<(Policy, Vec<Evidence>), Abstain> {
-    let (policy, evidence) = read(cx, domain).await?;
+async fn published(cx: &Context, domain: &Name) -> Result<(Policy, Arc<Fetch>), Abstain> {
+    let (policy, fetch) = read(cx, domain).await?;
     let needs = |_| Abstain::Needs("a policy without mistakes".to_owned(), "mta-sts.syntax");
-    Ok((policy.map_err(needs)?, evidence))
+    Ok((policy.map_err(needs)?, fetch))
 }
 
 async fn policy_file(cx: &Context) -> Vec<Finding> {
@@ -165,7 +166,7 @@ async fn policy_file(cx: &Context) -> Vec<Finding> {
 
 async fn syntax(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
-        let (policy, evidence) = read(cx, domain).await?;
+        let (policy, fetch) = read(cx, domain).await?;
         let told = |remarks: &[Remark]| remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let lines = |remarks: &[Remark]| {
             remarks.iter().map(|remark| remark.line).filter(|line| *line > 0).collect::<Vec<_>>()
@@ -183,7 +184,7 @@ async fn syntax(cx: &Context) -> Vec<Finding> {
                     .fact("mx", policy.patterns)
             }
         };
-        Ok(finding.saw(evidence).fix(Fix::Advice(format!(
+        Ok(finding.saw(fetch.evidence().pop()).fix(Fix::Advice(format!(
             "Correct the policy that https://{HOST_LABEL}.{domain}{PATH} serves, then change id= in the TXT record at \
              {LABEL}.{domain}"
         ))))
@@ -201,7 +202,7 @@ fn summary(policy: &Policy) -> String {
 
 async fn mode(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
-        let (policy, evidence) = published(cx, domain).await?;
+        let (policy, fetch) = published(cx, domain).await?;
         let finding = match policy.mode {
             Mode::Enforce => Finding::pass("enforce"),
             Mode::Testing => Finding::warn("testing: senders report failures, and deliver without TLS all the same"),
@@ -216,14 +217,14 @@ async fn mode(cx: &Context) -> Vec<Finding> {
                 format!("Set mode: enforce in the policy, then change id= in the TXT record at {LABEL}.{domain}")
             }
         };
-        Ok(finding.fact("mode", policy.mode.word()).saw(evidence).fix(Fix::Advice(fix)))
+        Ok(finding.fact("mode", policy.mode.word()).saw([fetch.lines("mode")]).fix(Fix::Advice(fix)))
     })
     .await
 }
 
 async fn max_age(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
-        let (policy, evidence) = published(cx, domain).await?;
+        let (policy, fetch) = published(cx, domain).await?;
         let seconds = policy.max_age;
         let message = match seconds / SHORT_MAX_AGE {
             0 => format!("{seconds} s"),
@@ -237,7 +238,7 @@ async fn max_age(cx: &Context) -> Vec<Finding> {
             SHORT_MAX_AGE..=LONGEST_MAX_AGE => Finding::pass(message),
             _ => Finding::fail(format!("{message}, {LONGEST_MAX_AGE} s allowed")),
         };
-        Ok(finding.fact("max_age", seconds).saw(evidence).fix(Fix::Advice(format!(
+        Ok(finding.fact("max_age", seconds).saw([fetch.lines("max_age")]).fix(Fix::Advice(format!(
             "Set max_age: 604800 (a week) or more in the policy, at most {LONGEST_MAX_AGE}, then change id= in the TXT \
              record at {LABEL}.{domain}"
         ))))
@@ -249,7 +250,7 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
         announced(cx, domain).await?;
         let (policy, mail) = join(published(cx, domain), receiving(cx, domain)).await;
-        let (policy, evidence) = policy?;
+        let (policy, fetch) = policy?;
         if policy.mode == Mode::None {
             return Err(Abstain::NotApplicable("mode none: senders compare nothing".to_owned()));
         }
@@ -277,7 +278,7 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
             let names: Vec<String> = exchanges.iter().map(ToString::to_string).collect();
             Finding::pass(names.join(", "))
         };
-        Ok(finding.fact("uncovered", uncovered).fact("unused", idle).saw([mx]).saw(evidence))
+        Ok(finding.fact("uncovered", uncovered).fact("unused", idle).saw([mx, fetch.lines("mx")]))
     })
     .await
 }

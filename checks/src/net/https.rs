@@ -159,23 +159,43 @@ impl Https {
 impl Fetch {
     /// What was seen, and how to see it.
     pub(crate) fn evidence(&self) -> Vec<Evidence> {
-        let curl = |output: String| vec![Evidence { command: format!("curl -sSi {}", quoted_url(&self.url)), output }];
+        let missed =
+            self.misses.iter().map(|(address, cause)| self.curl(Some(*address), format!("({})", words(cause))));
+        let mut evidence: Vec<Evidence> = missed.collect();
+        let openssl = |output: String| Evidence { command: self.openssl(), output };
         match (&self.outcome, &self.session) {
-            (Ok(response), _) => curl(response.shown()),
-            (Err(Obstacle::Nowhere(lost)), _) => lost.evidence.clone(),
+            (Ok(response), _) => evidence.push(self.curl(None, response.shown())),
+            (Err(Obstacle::Nowhere(lost)), _) => evidence.extend(lost.evidence.clone()),
             (Err(Obstacle::NoAnchors | Obstacle::Untrusted(_) | Obstacle::Misnamed(_)), Some(session)) => {
-                vec![Evidence { command: self.openssl(), output: session.shown() }]
+                evidence.push(openssl(session.shown()));
             }
-            (Err(Obstacle::NoTls(refusal)), _) => {
-                vec![Evidence { command: self.openssl(), output: format!("({refusal})") }]
+            (Err(Obstacle::NoTls(refusal)), _) => evidence.push(openssl(format!("({refusal})"))),
+            (Err(Obstacle::Silent(why) | Obstacle::Broken(why)), _) => {
+                evidence.push(self.curl(None, format!("({why})")));
             }
-            (Err(Obstacle::Silent(why) | Obstacle::Broken(why)), _) => curl(format!("({why})")),
-            (Err(Obstacle::TooLarge), _) => curl(format!("(more than {LARGEST_BODY} octets)")),
-            (Err(_), _) => {
-                let misses = self.misses.iter().map(|(address, cause)| format!("({address}: {})", words(cause)));
-                curl(misses.collect::<Vec<_>>().join("\n"))
+            (Err(Obstacle::TooLarge), _) => {
+                evidence.push(self.curl(None, format!("(more than {LARGEST_BODY} octets)")));
             }
+            (Err(Obstacle::Unconnected | Obstacle::NoAnchors | Obstacle::Untrusted(_) | Obstacle::Misnamed(_)), _) => {}
         }
+        evidence
+    }
+
+    /// The lines of the answer that begin with `key`, and how to see them.
+    pub(crate) fn lines(&self, key: &str) -> Evidence {
+        let body = self.outcome.as_ref().map(|response| String::from_utf8_lossy(&response.body)).unwrap_or_default();
+        let lines = shortened(body.lines().filter(|line| line.starts_with(key)));
+        Evidence { command: format!("curl -sS {} | grep ^{key}", quoted_url(&self.url)), output: lines.join("\n") }
+    }
+
+    fn curl(&self, at: Option<IpAddr>, output: String) -> Evidence {
+        let host = self.url.split('/').nth(2).unwrap_or_default();
+        let at = match at {
+            None => String::new(),
+            Some(IpAddr::V4(address)) => format!(" --resolve {}", quoted(&format!("{host}:{PORT}:{address}"))),
+            Some(IpAddr::V6(address)) => format!(" --resolve {}", quoted(&format!("{host}:{PORT}:[{address}]"))),
+        };
+        Evidence { command: format!("curl -sSi{at} {}", quoted_url(&self.url)), output }
     }
 
     fn openssl(&self) -> String {
@@ -188,11 +208,8 @@ impl Fetch {
 impl Response {
     /// The answer, shortened.
     fn shown(&self) -> String {
-        const MOST_LINES: usize = 30;
-        const LONGEST_LINE: usize = 200;
         let field = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}: {value}"));
         let body = String::from_utf8_lossy(&self.body);
-        let mut lines = body.lines().map(|line| line.chars().take(LONGEST_LINE).collect::<String>());
         let head = [
             Some(self.status_line.replacen("HTTP", "HTTP/1.1", 1)),
             field("Content-Type", &self.content_type),
@@ -200,13 +217,22 @@ impl Response {
             field("Location", &self.location),
         ];
         let mut shown: Vec<String> = head.into_iter().flatten().chain([String::new()]).collect();
-        shown.extend(lines.by_ref().take(MOST_LINES));
-        match lines.count() {
-            0 => {}
-            more => shown.push(format!("({more} more lines)")),
-        }
+        shown.extend(shortened(body.lines()));
         shown.join("\n").trim_end().to_owned()
     }
+}
+
+/// The first few of many lines, and of each what fits.
+fn shortened<'a>(mut lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const MOST_LINES: usize = 30;
+    const LONGEST_LINE: usize = 200;
+    let mut shown: Vec<String> =
+        lines.by_ref().take(MOST_LINES).map(|line| line.chars().take(LONGEST_LINE).collect()).collect();
+    match lines.count() {
+        0 => {}
+        more => shown.push(format!("({more} more lines)")),
+    }
+    shown
 }
 
 /// Why there is no connection, in words.
