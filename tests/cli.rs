@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, UNIX_EPOCH},
 };
@@ -371,4 +372,44 @@ fn at_a_terminal(args: &[String], view: &[&str], answer: &str) -> String {
     }
     assert_eq!(child.wait().unwrap().code(), Some(0), "{}", String::from_utf8_lossy(&said));
     String::from_utf8(said).unwrap()
+}
+
+/// What a world's servers heard of an audit, and its report.
+async fn heard(world: &str, change: impl Fn(&mut Vec<String>, &mut Command)) -> (Vec<String>, Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(world);
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let theatre = World::read(&folder).unwrap().open(now).await.unwrap();
+    let mut args = theatre.args();
+    let mut program = program();
+    change(&mut args, &mut program);
+    program.args(args).arg("--format=json").env("SOURCE_DATE_EPOCH", NOW.to_string());
+    let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+    theatre.settled().await;
+    (theatre.dialogues(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn a_policy_is_fetched_once_and_from_whom_it_is_trusted_alone() {
+    const HANDSHAKE: [&str; 2] = ["policy.https: connect", "policy.https: TLS mta-sts.example.com"];
+    const REQUEST: &str = "policy.https: GET /.well-known/mta-sts.txt HTTP/1.1";
+    let (said, _) = heard("mta-sts/all-is-well", |_, _| {}).await;
+    assert_eq!(said, [HANDSHAKE[0], HANDSHAKE[1], REQUEST]);
+    for world in ["private-ca-not-given", "certificate-expired", "certificate-for-the-domain-alone"] {
+        let (said, _) = heard(&format!("mta-sts/{world}"), |_, _| {}).await;
+        assert_eq!(said, HANDSHAKE, "{world}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_known_of_a_certificate_without_trust_anchors() {
+    let (_, report) = heard("mta-sts/all-is-well", |args, program| {
+        let at = args.iter().position(|arg| arg == "--ca-file").unwrap();
+        args.drain(at..at + 2);
+        program.env("SSL_CERT_FILE", "/dev/null");
+    })
+    .await;
+    let findings = report["findings"].as_array().unwrap();
+    let policy = findings.iter().find(|finding| finding["check"] == "mta-sts.policy").unwrap();
+    assert_eq!(policy["status"], "unknown", "{policy:#}");
+    assert!(policy["message"].as_str().unwrap().contains("no trust anchors"), "{policy:#}");
 }

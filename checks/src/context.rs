@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 use futures_util::future::join_all;
 
 use crate::{
-    Abstain, Name, Target,
+    Abstain, Finding, Name, Target,
     address::Family,
     net::{Net, NoAnswer},
 };
@@ -30,6 +30,17 @@ impl Context {
     /// HOSTNAME, where one was given.
     pub(crate) fn hostname(&self) -> Result<&Name, Abstain> {
         self.target.hostname.as_ref().ok_or_else(|| Abstain::NotApplicable("no HOSTNAME given".to_owned()))
+    }
+
+    /// The judgement on each domain, about that domain.
+    pub(crate) async fn each_domain<'a>(
+        &'a self,
+        judge: impl AsyncFn(&'a Name) -> Result<Finding, Abstain>,
+    ) -> Vec<Finding> {
+        if self.target.domains.is_empty() {
+            return vec![Finding::skip("no domain given")];
+        }
+        join_all(self.target.domains.iter().map(async |domain| Finding::from(judge(domain).await).about(domain))).await
     }
 
     /// The families of addresses that `--protocols` includes.

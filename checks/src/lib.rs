@@ -12,6 +12,7 @@ mod report;
 mod secret;
 mod tags;
 mod target;
+mod versioned;
 
 pub mod net;
 
@@ -34,4 +35,4 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, dmarc, mx, bounce, dnssec, dnsbl, relay, tls, sasl }
+families! { dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls, sasl }

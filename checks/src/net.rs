@@ -1,4 +1,4 @@
-//! How the checks ask the world: DNS and SMTP, each thing once a run.
+//! How the checks ask the world: DNS, SMTP and HTTPS, each thing once a run.
 
 use std::{fmt, time::Duration};
 
@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{Evidence, Name};
 
 pub mod dns;
+pub mod https;
 mod memo;
 pub mod smtp;
 pub mod tls;
@@ -51,6 +52,8 @@ pub struct Net {
     pub dns: dns::Dns,
     /// The dialogues with the relay.
     pub relay: smtp::Relay,
+    /// What is fetched from web servers.
+    pub https: https::Https,
 }
 
 /// The world is silent: what was asked, and why there is no answer.

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use mail_preflight_checks::{
     Context, Plan, Protocols, Target, TlsLevel, TlsPolicy,
-    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
+    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
 };
 use proptest::prelude::*;
 
@@ -314,7 +314,11 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
         connect_to: Vec::new(),
         dnsbl: Vec::new(),
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let net = Net {
+        dns: Dns::new(vec![server.address()], deadline),
+        relay: Relay::new(deadline),
+        https: Https::new(deadline),
+    };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let findings = Plan::new(&["spf.sender".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
     let fact = |name: &str| findings[0].facts[name].as_str().unwrap().to_owned();

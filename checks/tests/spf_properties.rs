@@ -10,7 +10,7 @@ use std::{
 use fixtures::dns::Server;
 use mail_preflight_checks::{
     Context, Evaluation, Plan, Protocols, Sender, Target, TlsLevel, TlsPolicy, Verdict, check_host,
-    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
+    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
 };
 use proptest::prelude::*;
 
@@ -134,7 +134,11 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
         connect_to: Vec::new(),
         dnsbl: Vec::new(),
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let net = Net {
+        dns: Dns::new(vec![server.address()], deadline),
+        relay: Relay::new(deadline),
+        https: Https::new(deadline),
+    };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let plan = Plan::new(&["spf.lookups".to_owned()], &[]).unwrap();
     let findings = plan.run(&cx, |_| {}).await.into_iter().map(|finding| finding.message).collect();

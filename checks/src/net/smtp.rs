@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
+pub(super) use self::{dialogue::connected, route::located};
 pub(crate) use self::{
     dialogue::{Dialogue, wanted},
     login::{Attempt, Withheld},

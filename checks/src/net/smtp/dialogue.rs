@@ -272,7 +272,8 @@ fn bare(host: &Host) -> String {
     }
 }
 
-async fn connected(to: SocketAddr, deadline: Deadline) -> Result<Socket, Cause> {
+/// The TCP connection to `to`.
+pub(in crate::net) async fn connected(to: SocketAddr, deadline: Deadline) -> Result<Socket, Cause> {
     match timeout_at(deadline.within(PATIENCE_TO_CONNECT), Socket::connected(to)).await {
         Err(_) => Err(silence(deadline, "TCP connection", PATIENCE_TO_CONNECT)),
         Ok(connected) => connected.map_err(|error| unconnected(&error)),

@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
     pub(crate) address: IpAddr,
     /// Where the connection really goes: elsewhere with `--connect-to`.
-    pub(super) socket: SocketAddr,
+    pub(in crate::net) socket: SocketAddr,
 }
 
 /// A part of the relay that there is no dialogue with.
@@ -93,7 +93,8 @@ async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<Host>, Lost> {
     }
 }
 
-async fn located(cx: &Context, host: Host, port: u16) -> Result<Vec<Endpoint>, Lost> {
+/// Every endpoint of `host`.
+pub(in crate::net) async fn located(cx: &Context, host: Host, port: u16) -> Result<Vec<Endpoint>, Lost> {
     if let Some(socket) = redirected(cx, &host, port) {
         return Ok(vec![Endpoint { host, port, address: socket.ip(), socket }]);
     }

@@ -48,6 +48,22 @@ impl Anchors {
         Ok(Self(Arc::new(Source::Typed(Store::new(certificates)))))
     }
 
+    /// These and the system's: whoever trusts a private CA for the relay trusts the others' web servers all the same.
+    pub(crate) fn with_system(&self) -> Self {
+        let Source::Typed(store) = &*self.0 else {
+            self.warm();
+            return self.clone();
+        };
+        let typed = store.certificates.iter().map(|(_, certificate)| certificate.clone());
+        let system = rustls_native_certs::load_native_certs().certs;
+        Self(Arc::new(Source::Typed(Store::new(typed.chain(system).collect()))))
+    }
+
+    /// Whether there are none: a system without its package of CA certificates.
+    pub(crate) fn are_none(&self) -> bool {
+        self.store().certificates.is_empty()
+    }
+
     /// Whether the user named them, as Postfix needs it.
     pub(crate) fn are_typed(&self) -> bool {
         matches!(*self.0, Source::Typed(_))
@@ -149,6 +165,10 @@ mod tests {
             let anchors = Anchors::load(file.map(AsRef::as_ref), directory.map(AsRef::as_ref)).unwrap();
             assert!(anchors.are_typed());
             assert_eq!(anchors.store().certificates.len(), 1);
+            let both = anchors.with_system();
+            let system = system().certificates.len();
+            assert_eq!(both.store().certificates.len(), 1 + system);
+            assert_eq!(both.with_system().store().certificates.len(), 1 + system);
         }
         for (file, why) in
             [(&empty, "no certificate in it"), (&scratch, "directory"), (&scratch.join("none"), "No such")]
