@@ -7,7 +7,7 @@ use fixtures::dns::Server;
 use super::*;
 use crate::{
     Plan, Protocols, Target, TlsLevel, TlsPolicy,
-    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
+    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
 };
 
 const HOST: &str = "mail.example.com A 192.0.2.10\nmail.example.com AAAA 2001:db8::10\n";
@@ -41,10 +41,11 @@ async fn audited(zone: &str, way: Way, dnsbl: &[&str]) -> (Vec<Finding>, Vec<Str
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        authoritative: false,
         connect_to: Vec::new(),
         dnsbl: dnsbl.iter().map(|zone| zone.parse().unwrap()).collect(),
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline), https: Https::new(deadline) };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let findings = Plan::new(&["dnsbl".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
     (findings, server.questions())
