@@ -32,6 +32,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         ips: distinct(host.ip),
         protocols: host.protocols,
         selectors: distinct(dkim.selector),
+        dkim_keys: Vec::new(),
         relay: relay.relay,
         tls,
         sasl,

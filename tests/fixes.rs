@@ -60,8 +60,8 @@ fn audited(folder: &Path) -> Result<Value, Failed> {
     })
 }
 
-/// The zone with the fix's lines in place of what they replace: SPF records, PTR and MX records of the same owner. What
-/// provokes a fault stays.
+/// The zone with the fix's lines in place of what they replace: SPF records, DKIM keys, PTR and MX records of the same
+/// owner. What provokes a fault stays.
 fn published(zone: &str, fix: &str) -> String {
     let replaced: Vec<(String, String)> = fix.lines().filter_map(|line| owner_and_type(line, "", ".")).collect();
     let (mut origin, mut owner, mut is_inside, mut is_dropped) = (".".to_owned(), String::new(), false, false);
@@ -80,7 +80,8 @@ fn published(zone: &str, fix: &str) -> String {
             continue;
         };
         owner.clone_from(&found.0);
-        let is_other_text = found.1 == "TXT" && !is_inside && !line.to_ascii_lowercase().contains("v=spf1");
+        let is_key = found.0.contains("._domainkey.");
+        let is_other_text = found.1 == "TXT" && !is_inside && !is_key && !line.to_ascii_lowercase().contains("v=spf1");
         is_dropped = replaced.contains(&found) && !is_other_text && !matches!(found.1.as_str(), "A" | "AAAA");
         if !is_dropped {
             let data = line.trim_start_matches(|c: char| !c.is_whitespace());

@@ -17,6 +17,7 @@ pub mod net;
 
 pub use check::{Check, all};
 pub use context::Context;
+pub use dkim::{PublicKey, SignerKey};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
 pub use name::Name;
 pub use plan::{Plan, UnknownId};

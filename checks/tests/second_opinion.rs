@@ -302,6 +302,7 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
         ips: vec![ip.parse().unwrap()],
         protocols: Protocols::All,
         selectors: Vec::new(),
+        dkim_keys: Vec::new(),
         relay: None,
         tls: TlsPolicy {
             level: TlsLevel::Encrypt,

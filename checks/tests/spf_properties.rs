@@ -122,6 +122,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
         ips: Vec::new(),
         protocols: Protocols::All,
         selectors: Vec::new(),
+        dkim_keys: Vec::new(),
         relay: None,
         tls: TlsPolicy {
             level: TlsLevel::May,
