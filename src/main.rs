@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod demo;
+mod evidence;
 mod explain;
 mod output;
 mod progress;

@@ -6,6 +6,7 @@ mod address;
 mod check;
 mod context;
 mod finding;
+mod message;
 mod name;
 mod plan;
 mod report;
@@ -19,6 +20,7 @@ pub use check::{Check, all};
 pub use context::Context;
 pub use dkim::{PublicKey, SignerKey};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
+pub use message::Message;
 pub use name::Name;
 pub use plan::{Plan, UnknownId};
 pub use report::{Counts, Report};
@@ -34,4 +36,4 @@ macro_rules! families {
     };
 }
 
-families! { hostname, spf, dkim, mx, relay, tls, sasl }
+families! { hostname, spf, dkim, dmarc, mx, relay, tls, sasl }

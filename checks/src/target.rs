@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Name, Secret, SignerKey, address::Family, net::tls::Anchors};
+use crate::{Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
 
 /// What we were told about the mail system.
 pub struct Target {
@@ -26,6 +26,8 @@ pub struct Target {
     pub selectors: Vec<Selector>,
     /// The public halves of the keys that the signer uses.
     pub dkim_keys: Vec<SignerKey>,
+    /// A message that was sent.
+    pub message: Option<Message>,
     /// Postfix's `relayhost`.
     pub relay: Option<NextHop>,
     /// How TLS to the relay is judged.

@@ -303,6 +303,7 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
         protocols: Protocols::All,
         selectors: Vec::new(),
         dkim_keys: Vec::new(),
+        message: None,
         relay: None,
         tls: TlsPolicy {
             level: TlsLevel::Encrypt,

@@ -123,6 +123,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
         protocols: Protocols::All,
         selectors: Vec::new(),
         dkim_keys: Vec::new(),
+        message: None,
         relay: None,
         tls: TlsPolicy {
             level: TlsLevel::May,

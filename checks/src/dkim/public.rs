@@ -43,6 +43,11 @@ impl SignerKey {
 }
 
 impl PublicKey {
+    /// An RSA key, its numbers as the contents of DER integers.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
+        Self::Rsa(der(0x30, &[der(0x02, modulus), der(0x02, exponent)].concat()))
+    }
+
     /// The octets of `p=`: RSA keys in a SubjectPublicKeyInfo, as all verifiers read them; Ed25519 keys bare
     /// (RFC 8463 section 4).
     pub(super) fn published(&self) -> Vec<u8> {

@@ -7,6 +7,9 @@ use crate::Status;
 /// What a key record may say. `n=` is a note for people.
 const KNOWN: [&str; 7] = ["v", "h", "k", "n", "p", "s", "t"];
 
+/// Nobody means more; what strangers publish can be long.
+const MOST_TAGS: usize = 64;
+
 /// A key record as far as it can be made out: what is spelled wrong is among the mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
@@ -86,62 +89,68 @@ impl Record {
     }
 
     fn wrong(&mut self, position: usize, reason: String) {
-        self.mistakes.push(Mistake { position, reason, status: Status::Fail });
+        if self.mistakes.len() < MOST_TAGS {
+            self.mistakes.push(Mistake { position, reason, status: Status::Fail });
+        }
     }
 
     fn odd(&mut self, position: usize, reason: String) {
         self.mistakes.push(Mistake { position, reason, status: Status::Warn });
     }
 
-    /// Takes what stands between two semicolons, from `position` on.
+    /// Takes what stands between two semicolons, from `position` on: one tag, or several where semicolons are missing.
     fn take(&mut self, spec: &str, position: usize) {
         let start = position + (spec.len() - spec.trim_start().len());
-        let spec = spec.trim();
+        let (mut spec, mut start) = (spec.trim(), start);
         if spec.is_empty() {
-            let what = if self.tags.is_empty() && position == 1 { "the record is empty" } else { "there is no tag between two semicolons" };
+            let is_all = self.tags.is_empty() && position == 1;
+            let what = if is_all { "the record is empty" } else { "there is no tag between two semicolons" };
             return self.wrong(start, what.to_owned());
         }
+        while let Some(next) = self.take_one(spec, start) {
+            let rest = spec.get(next..).unwrap_or_default();
+            start += next;
+            spec = rest;
+            self.wrong(start, format!("a semicolon is missing before {}=", rest.split('=').next().unwrap_or_default()));
+        }
+    }
+
+    /// Takes the tag that `spec` begins with; where the next one begins, if no semicolon separates it.
+    fn take_one(&mut self, spec: &str, start: usize) -> Option<usize> {
+        if self.tags.len() >= MOST_TAGS {
+            if self.tags.len() == MOST_TAGS {
+                self.wrong(start, format!("there are more than {MOST_TAGS} tags"));
+                self.tags.push(Tag { name: String::new(), value: String::new(), position: start });
+            }
+            return None;
+        }
         let Some((name, value)) = spec.split_once('=') else {
-            return self.wrong(start, match spec.trim_matches('"') {
-                "" => "a quote: the record was pasted with its quotes".to_owned(),
-                _ => format!("{:?} is no tag=value", shortened(spec)),
-            });
+            let is_quote = spec.trim_matches('"').is_empty();
+            let what = match is_quote {
+                true => "a quote: the record was pasted with its quotes".to_owned(),
+                false => format!("{:?} is no tag=value", shortened(spec)),
+            };
+            self.wrong(start, what);
+            return None;
         };
-        let value_at = start + name.len() + 1 + (value.len() - value.trim_start().len());
+        let value_at = name.len() + 1 + (value.len() - value.trim_start().len());
         let (mut name, value) = (name.trim(), value.trim());
         if let Some(quoted) = name.strip_prefix('"') {
             self.wrong(start, "a quote: the record was pasted with its quotes".to_owned());
             name = quoted.trim_start();
         }
         if !is_tag_name(name) {
-            return self.wrong(start, format!("{:?} is no tag name", shortened(name)));
+            self.wrong(start, format!("{:?} is no tag name", shortened(name)));
+            return None;
         }
-        let end = self.merged(name, value).unwrap_or(value.len());
-        let (mine, rest) = value.split_at_checked(end).unwrap_or((value, ""));
-        let mine = self.cleaned(name, mine.trim_end(), value_at);
+        let end = merged(name, value);
+        let (mine, rest) = value.split_at_checked(end.unwrap_or(value.len())).unwrap_or((value, ""));
+        let mine = self.cleaned(name, mine.trim_end(), start + value_at);
         if self.tags.iter().any(|known| known.name == name) {
             self.wrong(start, format!("{name}= stands twice"));
         }
         self.tags.push(Tag { name: name.to_owned(), value: mine, position: start });
-        if !rest.is_empty() {
-            let next = rest.trim_start();
-            let at = value_at + end + (rest.len() - next.len());
-            self.wrong(at, format!("a semicolon is missing before {}=", next.split('=').next().unwrap_or_default()));
-            self.take(next, at);
-        }
-    }
-
-    /// Where in the value of `name` the next tag begins that no semicolon separates from it.
-    fn merged(&self, name: &str, value: &str) -> Option<usize> {
-        if name == "n" {
-            return None;
-        }
-        value.match_indices([' ', '\t']).map(|(blank, _)| blank).find(|blank| {
-            let next = value.get(*blank..).unwrap_or_default().trim_start();
-            let tag = KNOWN.iter().find_map(|known| next.strip_prefix(known)?.trim_start().strip_prefix('='));
-            // The last group of a key in groups may look like one: "s=", "p==".
-            tag.is_some_and(|behind| !matches!(behind, "" | "="))
-        })
+        end.map(|end| value_at + end + (rest.len() - rest.trim_start().len()))
     }
 
     /// The value without what a paste left in it.
@@ -192,7 +201,7 @@ impl Record {
         for Tag { name, position, .. } in self.tags.clone() {
             match name.as_str() {
                 "g" => self.odd(position, "g= is obsolete, verifiers ignore it".to_owned()),
-                known if KNOWN.contains(&known) => {}
+                known if KNOWN.contains(&known) || known.is_empty() => {}
                 other => {
                     let lower = other.to_ascii_lowercase();
                     let meant = KNOWN.iter().find(|known| **known == lower);
@@ -202,6 +211,23 @@ impl Record {
             }
         }
     }
+}
+
+/// Where in the value of `name` the next tag begins that no semicolon separates from it.
+fn merged(name: &str, value: &str) -> Option<usize> {
+    if name == "n" {
+        return None;
+    }
+    let is_blank = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_whitespace);
+    let blanks = value.match_indices([' ', '\t', '\r', '\n']).map(|(blank, _)| blank);
+    // Once for a run of blanks, however long.
+    let mut runs = blanks.filter(|blank| !is_blank(blank.checked_sub(1).and_then(|before| value.as_bytes().get(before))));
+    runs.find(|blank| {
+        let next = value.get(*blank..).unwrap_or_default().trim_start();
+        let tag = KNOWN.iter().find_map(|known| next.strip_prefix(known)?.trim_start().strip_prefix('='));
+        // The last group of a key in groups may look like one: "s=", "p==".
+        tag.is_some_and(|behind| !matches!(behind, "" | "="))
+    })
 }
 
 fn is_tag_name(name: &str) -> bool {
@@ -266,6 +292,27 @@ mod tests {
         }
         let hint = mistakes("v=DKIM1; T=y; p=AA");
         assert_eq!(hint, ["warn T= is no tag of a key record, verifiers ignore it: t= is meant, capitals matter, at octet 10"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_dns_carries_is_too_odd(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+                                               text in "[vpkhstn=;\\\\\" \t():.DKIM1A-]{0,200}") {
+            for octets in [octets.as_slice(), text.as_bytes()] {
+                let record = Record::read(octets);
+                assert!(record.mistakes.iter().all(|mistake| (1..=octets.len() * 3 + 1).contains(&mistake.position)));
+                let _ = crate::dkim::public::repaired(&record);
+            }
+        }
+    }
+
+    #[test]
+    fn long_records_are_read_in_no_time() {
+        for text in ["k=a ".repeat(16_000), format!("p=a{}b", " ".repeat(60_000)), "a=;b=;".repeat(10_000), ";".repeat(60_000)] {
+            let started = std::time::Instant::now();
+            assert!(Record::read(text.as_bytes()).mistakes.len() <= 2 * MOST_TAGS);
+            assert!(started.elapsed() < std::time::Duration::from_secs(2));
+        }
     }
 
     #[test]
