@@ -64,14 +64,14 @@ fn of_pem(text: &str) -> anyhow::Result<PublicKey> {
     let labels: Vec<&str> = text.lines().filter_map(begun).collect();
     let Some(label) = labels.iter().find(|label| label.ends_with("PRIVATE KEY")) else {
         match labels.first() {
-            Some(other) => bail!("holds a {}, expected a private key", shown(other)),
+            Some(other) => bail!("holds {:?}, expected a private key", shown(other)),
             None => bail!("holds no PEM, expected -----BEGIN PRIVATE KEY-----"),
         }
     };
     match *label {
         "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
         "ENCRYPTED PRIVATE KEY" => bail!("holds an encrypted private key, expected one that a signer can read"),
-        other => bail!("holds a {}, expected an RSA or Ed25519 key as PKCS #1 or PKCS #8", shown(other)),
+        other => bail!("holds {:?}, expected an RSA or Ed25519 key as PKCS #1 or PKCS #8", shown(other)),
     }
     let inside = text.lines().skip_while(|line| begun(line) != Some(label)).skip(1);
     let mut encoded = Zeroizing::new(String::with_capacity(text.len()));
@@ -83,7 +83,7 @@ fn of_pem(text: &str) -> anyhow::Result<PublicKey> {
     let decoded = STANDARD.decode(encoded.as_bytes()).ok();
     let der = Zeroizing::new(decoded.context("holds a private key whose base64 is broken")?);
     let public = if *label == "RSA PRIVATE KEY" { of_pkcs1(&der) } else { of_pkcs8(&der)? };
-    public.with_context(|| format!("holds a {label} that is no such structure"))
+    public.with_context(|| format!("holds {label:?}, whose content is none"))
 }
 
 /// The label of a line `-----BEGIN LABEL-----`.
@@ -194,12 +194,12 @@ mod tests {
             [&[0x30, 0x13, 2, 1, 0, 0x30, 9, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 4, 3, 1, 2, 3][..]].concat();
         for (text, why) in [
             (String::new(), "holds no PEM"),
-            (pem("PUBLIC KEY", b"abc"), "holds a PUBLIC KEY, expected a private key"),
+            (pem("PUBLIC KEY", b"abc"), "holds \"PUBLIC KEY\", expected a private key"),
             (pem("ENCRYPTED PRIVATE KEY", b"abc"), "holds an encrypted private key"),
-            (pem("OPENSSH PRIVATE KEY", b"abc"), "holds a OPENSSH PRIVATE KEY, expected an RSA or Ed25519 key"),
-            (pem("PRIVATE KEY", b"abc"), "holds a PRIVATE KEY that is no such structure"),
-            (pem("PRIVATE KEY", &element(0x30, &[])), "no such structure"),
-            (pem("RSA PRIVATE KEY", &ec), "no such structure"),
+            (pem("OPENSSH PRIVATE KEY", b"abc"), "holds \"OPENSSH PRIVATE KEY\", expected an RSA or Ed25519 key"),
+            (pem("PRIVATE KEY", b"abc"), "holds \"PRIVATE KEY\", whose content is none"),
+            (pem("PRIVATE KEY", &element(0x30, &[])), "whose content is none"),
+            (pem("RSA PRIVATE KEY", &ec), "whose content is none"),
             (
                 "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n".to_owned(),
                 "an encrypted private key",
