@@ -123,6 +123,14 @@ pub(crate) struct Dkim {
     /// DKIM selector, under every domain or, as SELECTOR@DOMAIN, under one (repeatable)
     #[arg(long, value_name = "SELECTOR", allow_hyphen_values = true)]
     pub(crate) selector: Vec<Selector>,
+    /// The signer's private key (PEM), as SELECTOR=FILE or SELECTOR@DOMAIN=FILE: the published key must be its public
+    /// half, which alone is looked at (repeatable)
+    #[arg(long, value_name = "SELECTOR=FILE", allow_hyphen_values = true, value_parser = dkim_key)]
+    pub(crate) dkim_key: Vec<(Selector, PathBuf)>,
+    /// A message as it was sent (.eml), - for standard input: its signatures, SPF and DMARC are judged, and the
+    /// selectors it names
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) message: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -277,6 +285,11 @@ fn domain(text: &str) -> Result<Name, String> {
         Some((_, domain)) => Err(format!("is an address, expected its domain: {domain}")),
         None => text.parse(),
     }
+}
+
+fn dkim_key(text: &str) -> Result<(Selector, PathBuf), String> {
+    let (selector, file) = text.split_once('=').ok_or("expected SELECTOR=FILE or SELECTOR@DOMAIN=FILE")?;
+    Ok((selector.parse()?, file.into()))
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

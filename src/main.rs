@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod demo;
+mod evidence;
 mod explain;
 mod output;
 mod progress;
@@ -20,7 +21,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use checks::{
     Context, Plan, Report,
-    net::{Deadline, Net, https::Https, smtp},
+    net::{Deadline, Net},
 };
 
 use crate::{
@@ -63,8 +64,8 @@ async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> 
 
     let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
     let dns = target::dns(&options, deadline)?;
-    let relay = smtp::Relay::new(deadline);
-    let cx = Context { target, net: Net { dns, relay, https: Https::new(deadline) }, now: clock.now };
+
+    let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
     let report = Report::new(&cx, clock.elapsed(started), findings).await;
 

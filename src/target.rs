@@ -4,11 +4,11 @@ use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Name, NextHop, Secret, Target, TlsLevel, TlsPolicy,
+    Credentials, Login, Message, Name, NextHop, Secret, Selector, SignerKey, Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
-use crate::{cli, prompt};
+use crate::{cli, evidence, prompt};
 
 const PASSWORD_VARIABLE: &str = "MAIL_PREFLIGHT_SASL_PASSWORD";
 
@@ -19,10 +19,17 @@ const LONGEST_SECRET: usize = 65_536;
 pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
     let cli::Subject { hostname, host, dkim, relay, login, blocklists } = typed;
     ensure!(
-        hostname.is_some() || !host.domain.is_empty() || relay.relay.is_some(),
+        hostname.is_some() || !host.domain.is_empty() || relay.relay.is_some() || dkim.message.is_some(),
         "nothing to audit: name a HOSTNAME, --domain or --relay, or try 'mail-preflight demo'"
     );
-    let domains = if host.domain.is_empty() { default_domain(hostname.as_ref()) } else { distinct(host.domain) };
+    let message = dkim.message.as_deref().map(evidence::message).transpose()?;
+    let dkim_keys = evidence::signer_keys(dkim.dkim_key)?;
+    let selectors = selectors(dkim.selector, &dkim_keys, message.as_ref());
+    let domains = match (host.domain.is_empty(), &hostname, &message) {
+        (false, _, _) => distinct(host.domain),
+        (true, None, Some(message)) => message.author_domain().into_iter().collect(),
+        (true, hostname, _) => default_domain(hostname.as_ref()),
+    };
     let tls = tls_policy(&relay)?;
     let sasl = credentials(login, relay.relay.as_ref())?;
     Ok(Target {
@@ -31,7 +38,9 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         mail_from: host.mail_from,
         ips: distinct(host.ip),
         protocols: host.protocols,
-        selectors: distinct(dkim.selector),
+        selectors,
+        dkim_keys,
+        message,
         relay: relay.relay,
         tls,
         sasl,
@@ -69,6 +78,22 @@ fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
     let shown = parent.to_string();
     let is_shared = parent.depth() < 2 || psl::suffix_str(&shown) == Some(&shown);
     vec![if is_shared { hostname.clone() } else { parent }]
+}
+
+/// The selectors that were typed, and those that the keys and the message imply.
+fn selectors(typed: Vec<Selector>, keys: &[SignerKey], message: Option<&Message>) -> Vec<Selector> {
+    let mut selectors = distinct(typed);
+    let implied = keys.iter().map(|key| key.selector.clone()).chain(message.into_iter().flat_map(Message::selectors));
+    for selector in implied {
+        // A key for a selector under every domain belongs to the same selector under one.
+        let is_known = |known: &Selector| {
+            known.name == selector.name && (selector.domain.is_none() || known.domain == selector.domain)
+        };
+        if !selectors.iter().any(is_known) {
+            selectors.push(selector);
+        }
+    }
+    selectors
 }
 
 /// The values in the order they were typed, each once.

@@ -69,6 +69,8 @@ fn bad_input_is_one_line_and_exit_code_2() {
     let binary = file("binary", b"\xff\xfe\n");
     let no_certificate = file("no-certificate", b"-----BEGIN NOTHING-----\n");
     let token = file("token", b"opaque-token\n");
+    let public = file("public", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    let keys: Vec<String> = ["/nonexistent", &empty, &binary, &public].iter().map(|file| format!("s={file}")).collect();
     let folder = scratch.path().display().to_string();
     let label = format!("{}.example.com", "a".repeat(64));
     let name = ["abcdefg"; 32].join(".");
@@ -96,6 +98,15 @@ fn bad_input_is_one_line_and_exit_code_2() {
         (&["check", "m.example.com", "--protocols", "ipv5"], "ipv5"),
         (&["check", "m.example.com", "--selector", "a b"], "a b"),
         (&["check", "m.example.com", "--selector", "s@a..b"], "a..b"),
+        (&["check", "m.example.com", "--dkim-key", "s"], "SELECTOR=FILE"),
+        (&["check", "m.example.com", "--dkim-key", "a b=f"], "a b"),
+        (&["check", "m.example.com", "--dkim-key", &keys[0]], "/nonexistent"),
+        (&["check", "m.example.com", "--dkim-key", &keys[1]], &empty),
+        (&["check", "m.example.com", "--dkim-key", &keys[2]], &binary),
+        (&["check", "m.example.com", "--dkim-key", &keys[3]], "PUBLIC KEY"),
+        (&["check", "m.example.com", "--message", "/nonexistent"], "/nonexistent"),
+        (&["check", "m.example.com", "--message", &empty], &empty),
+        (&["check", "m.example.com", "--message", &folder], &folder),
         (&["check", "--relay", "[smtp.example.net"], "[smtp.example.net"),
         (&["check", "--relay", "smtp.example.net:99999"], "99999"),
         (&["check", "--relay", ""], "--relay"),
@@ -164,6 +175,27 @@ fn a_bad_environment_is_refused() {
         let output = program().args(args).args(NOBODY).env(variable, value).output().unwrap();
         assert_refused(&output, variable, &[variable, value]);
     }
+}
+
+#[test]
+fn a_message_comes_through_standard_input_too() {
+    let mut child = program()
+        .args(["check", "--message", "-", "--only", "dkim.signature"])
+        .args(NOBODY)
+        .args(["--format", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"From: a@example.com\r\n\r\nunsigned\r\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let finding = report.pointer("/findings/0").unwrap();
+    let word = |name: &str| finding.get(name).and_then(Value::as_str).unwrap().to_owned();
+    assert_eq!(
+        (word("check"), word("subject"), word("status")),
+        ("dkim.signature".into(), "example.com".into(), "fail".into())
+    );
 }
 
 #[test]

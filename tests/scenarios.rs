@@ -11,6 +11,7 @@ use std::{
     process::{ExitCode, Output},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use fixtures::{Theatre, World};
 use libtest_mimic::{Arguments, Failed, Trial, run};
 use serde_json::Value;
@@ -89,7 +90,7 @@ fn settled(report: String, theatre: &Theatre, args: &[String]) -> String {
     settled
 }
 
-/// No password and no token in any output.
+/// No password, no token and no private key in any output.
 fn expect_discretion(theatre: &Theatre, output: &Output) -> Result<(), Failed> {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said);
@@ -98,6 +99,13 @@ fn expect_discretion(theatre: &Theatre, output: &Output) -> Result<(), Failed> {
         if let Some(trace) = leaks::leak(secret.trim_end(), &said) {
             return Err(format!("the secret of {name} is in the output, as {trace}").into());
         }
+    }
+    // The seed of an Ed25519 key ends its PKCS #8 (RFC 8410 section 7).
+    let key = fs::read_to_string(theatre.scratch().join("dkim-key"))?;
+    let der = STANDARD.decode(key.lines().nth(1).unwrap_or_default())?;
+    let seed = String::from_utf8(der[der.len() - 32..].to_vec())?;
+    if let Some(trace) = leaks::leak(&seed, &said) {
+        return Err(format!("the secret of dkim-key is in the output, as {trace}").into());
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use self::{
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name, Protocols, Status,
     check::checks,
+    message::dmarc as message,
     net::{NoAnswer, dns::Answer},
 };
 
@@ -104,6 +105,16 @@ checks! {
     /// # Fix
     /// Publish a record at the domain that was registered; `psd=n` in a record makes its domain the organizational one.
     "dmarc.organization" ("RFC 9989 section 4.10.2") => organization,
+
+    /// A sent message passes DMARC.
+    ///
+    /// With `--message FILE`: receivers look for a signature that verifies, or an SPF pass, of a domain aligned with the
+    /// From domain; where there is neither, they do what its policy says (RFC 9989 section 5.3). Mail that passes by SPF
+    /// alone fails as soon as somebody forwards it (section 7.4).
+    ///
+    /// # Fix
+    /// Sign with a key of the From domain (`d=`), and let the envelope's domain be under the same one.
+    "dmarc.message" ("RFC 9989 section 5.3") => message,
 }
 
 /// Judges every From domain.

@@ -6,6 +6,7 @@ mod address;
 mod check;
 mod context;
 mod finding;
+mod message;
 mod name;
 mod plan;
 mod report;
@@ -18,8 +19,10 @@ pub mod net;
 
 pub use check::{Check, all};
 pub use context::Context;
+pub use dkim::{PublicKey, SignerKey};
 pub use dnsbl::{RETIRED_BLOCKLISTS, retired};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
+pub use message::Message;
 pub use name::Name;
 pub use plan::{Plan, UnknownId};
 pub use report::{Counts, Report};

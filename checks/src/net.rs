@@ -56,6 +56,13 @@ pub struct Net {
     pub https: https::Https,
 }
 
+impl Net {
+    /// Nobody has been asked; what is asked from here on is asked before `deadline`.
+    pub fn new(dns: dns::Dns, deadline: Deadline) -> Self {
+        Self { dns, relay: smtp::Relay::new(deadline), https: https::Https::new(deadline) }
+    }
+}
+
 /// The world is silent: what was asked, and why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {

@@ -9,7 +9,7 @@ use self::{
     sender::{helo, sender},
     tree::{Cost, Published, Tree, published},
 };
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks};
+use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks, message::spf as message};
 
 pub(crate) use self::sender::{Outlook, outlook};
 pub use self::{
@@ -170,6 +170,15 @@ checks! {
     /// # Fix
     /// Publish `v=spf1 a -all` at the host's own name.
     "spf.helo" ("RFC 7208 section 2.3") => helo,
+
+    /// SPF passes for a sent message.
+    ///
+    /// With `--message FILE`: the first outgoing address (`--ip`) and the message's own reverse-path, which its Return-Path
+    /// field keeps; without that, `--mail-from` or the From domain (RFC 7208 section 2.4).
+    ///
+    /// # Fix
+    /// Let the record of the reverse-path's domain name the address, or send with another reverse-path.
+    "spf.message" ("RFC 7208 section 2.4") => message,
 }
 
 /// Beyond this nobody wants to know how many lookups there are.

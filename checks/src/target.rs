@@ -8,9 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Name, Secret, address::Family, net::tls::Anchors};
+use crate::{Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
 
-/// What we were told about the mail system.
+/// What we were told about the mail system; by default nothing.
+#[derive(Default)]
 pub struct Target {
     /// Postfix's `myhostname`, the EHLO name.
     pub hostname: Option<Name>,
@@ -24,6 +25,10 @@ pub struct Target {
     pub protocols: Protocols,
     /// DKIM selectors.
     pub selectors: Vec<Selector>,
+    /// The public halves of the keys that the signer uses.
+    pub dkim_keys: Vec<SignerKey>,
+    /// A message that was sent.
+    pub message: Option<Message>,
     /// Postfix's `relayhost`.
     pub relay: Option<NextHop>,
     /// How TLS to the relay is judged.
@@ -233,11 +238,12 @@ fn service(text: &str) -> Option<u16> {
 }
 
 /// Postfix's `smtp_tls_security_level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsLevel {
     /// No TLS.
     None,
     /// TLS where the server offers it.
+    #[default]
     May,
     /// TLS always, whatever the certificate.
     Encrypt,
@@ -259,7 +265,8 @@ impl fmt::Display for TlsLevel {
     }
 }
 
-/// How TLS to the relay is done and judged.
+/// How TLS to the relay is done and judged; by default as Postfix does without any setting.
+#[derive(Default)]
 pub struct TlsPolicy {
     /// Postfix's `smtp_tls_security_level`.
     pub level: TlsLevel,

@@ -16,8 +16,8 @@
 use std::time::{Duration, SystemTime};
 
 use mail_preflight_checks::{
-    Context, Plan, Protocols, Target, TlsLevel, TlsPolicy,
-    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
+    Context, Plan, Target,
+    net::{Deadline, Net, dns::Dns},
 };
 use proptest::prelude::*;
 
@@ -295,30 +295,9 @@ async fn the_second_opinion_differs_where_it_is_known_to() {
 async fn verdicts(zone: &str, ip: &str) -> (String, String) {
     let server = fixtures::dns::Server::open(zone).unwrap_or_else(|error| panic!("{error:#}\n{zone}"));
     let deadline = Deadline::after(Duration::from_secs(30));
-    let target = Target {
-        hostname: None,
-        domains: vec!["example.com".parse().unwrap()],
-        mail_from: None,
-        ips: vec![ip.parse().unwrap()],
-        protocols: Protocols::All,
-        selectors: Vec::new(),
-        relay: None,
-        tls: TlsPolicy {
-            level: TlsLevel::Encrypt,
-            level_typed: false,
-            wrappermode: false,
-            anchors: Anchors::load(None, None).unwrap(),
-        },
-        sasl: None,
-        authoritative: false,
-        connect_to: Vec::new(),
-        dnsbl: Vec::new(),
-    };
-    let net = Net {
-        dns: Dns::new(vec![server.address()], deadline),
-        relay: Relay::new(deadline),
-        https: Https::new(deadline),
-    };
+    let target =
+        Target { domains: vec!["example.com".parse().unwrap()], ips: vec![ip.parse().unwrap()], ..Target::default() };
+    let net = Net::new(Dns::new(vec![server.address()], deadline), deadline);
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let findings = Plan::new(&["spf.sender".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
     let fact = |name: &str| findings[0].facts[name].as_str().unwrap().to_owned();

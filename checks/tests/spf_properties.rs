@@ -9,8 +9,8 @@ use std::{
 
 use fixtures::dns::Server;
 use mail_preflight_checks::{
-    Context, Evaluation, Plan, Protocols, Sender, Target, TlsLevel, TlsPolicy, Verdict, check_host,
-    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
+    Context, Evaluation, Plan, Sender, Target, Verdict, check_host,
+    net::{Deadline, Net, dns::Dns},
 };
 use proptest::prelude::*;
 
@@ -115,30 +115,8 @@ fn the_linter_asks_a_hundred_questions_at_most() {
 async fn linted(zone: &str) -> (Vec<String>, usize) {
     let server = Server::open(zone).unwrap_or_else(|error| panic!("{error:#}"));
     let deadline = Deadline::after(Duration::from_secs(30));
-    let target = Target {
-        hostname: None,
-        domains: vec!["n0.example".parse().unwrap()],
-        mail_from: None,
-        ips: Vec::new(),
-        protocols: Protocols::All,
-        selectors: Vec::new(),
-        relay: None,
-        tls: TlsPolicy {
-            level: TlsLevel::May,
-            level_typed: false,
-            wrappermode: false,
-            anchors: Anchors::load(None, None).unwrap(),
-        },
-        sasl: None,
-        authoritative: false,
-        connect_to: Vec::new(),
-        dnsbl: Vec::new(),
-    };
-    let net = Net {
-        dns: Dns::new(vec![server.address()], deadline),
-        relay: Relay::new(deadline),
-        https: Https::new(deadline),
-    };
+    let target = Target { domains: vec!["n0.example".parse().unwrap()], ..Target::default() };
+    let net = Net::new(Dns::new(vec![server.address()], deadline), deadline);
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let plan = Plan::new(&["spf.lookups".to_owned()], &[]).unwrap();
     let findings = plan.run(&cx, |_| {}).await.into_iter().map(|finding| finding.message).collect();

@@ -4,11 +4,12 @@ use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use x509_parser::{
     oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519},
     prelude::FromDer,
-    public_key::{PublicKey, RSAPublicKey},
+    public_key::{PublicKey as PublicKeyInfo, RSAPublicKey},
     x509::SubjectPublicKeyInfo,
 };
 
-use crate::{Status, tags::Tags};
+use super::{public::PublicKey, record::Record};
+use crate::Status;
 
 /// Verifiers refuse RSA keys that are shorter (RFC 8301 section 3.2).
 const SHORTEST_RSA: usize = 1024;
@@ -23,6 +24,7 @@ const ED25519_OCTETS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     kind: Kind,
+    public: PublicKey,
     /// Whether the domain says that it is only testing (`t=y`).
     pub(super) testing: bool,
 }
@@ -34,40 +36,33 @@ enum Kind {
     Ed25519,
 }
 
-/// Whether the record withdraws the key: its `p=` is empty.
-pub(super) fn is_revoked(text: &[u8]) -> bool {
-    let tags = std::str::from_utf8(text).ok().and_then(|text| Tags::parse(text).ok());
-    tags.is_some_and(|tags| tags.get("p") == Some(""))
-}
-
 impl Key {
-    /// Reads a record.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(text).map_err(|_| "the record is not text".to_owned())?;
-        let tags = Tags::parse(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
-        match tags.get("v") {
-            None | Some("DKIM1") => {}
-            Some(other) => return Err(format!("v={other} is no DKIM key, which has v=DKIM1 (a wildcard answers?)")),
+    /// Reads the key of a record.
+    pub(super) fn parse(record: &Record) -> Result<Self, String> {
+        if record.fault().is_some() {
+            return Err("the record is spelled wrong, see dkim.syntax".to_owned());
         }
-        if tags.get("v").is_some() && tags.first() != Some("v") {
-            return Err("v=DKIM1 is not the first tag".to_owned());
-        }
-        let encoded: String = tags.get("p").ok_or("p=, the key, is missing")?.split_ascii_whitespace().collect();
+        let encoded: String = record.get("p").unwrap_or_default().split_ascii_whitespace().collect();
         let octets = STANDARD.decode(&encoded).map_err(|error| not_base64(&encoded, &error))?;
         // Verifiers do not use a key whose hashes or services leave mail out (RFC 6376 section 3.6.1, RFC 8301).
-        if let Some(hashes) = tags.get("h").filter(|hashes| !listed(hashes, &["sha256"])) {
-            return Err(format!("h={hashes} leaves out sha256, the only hash that verifiers accept"));
+        if !hashes(record).accepted {
+            let hashes = record.get("h").unwrap_or_default();
+            return Err(format!("h={hashes} leaves out sha256, see dkim.algorithm"));
         }
-        if let Some(services) = tags.get("s").filter(|services| !listed(services, &["*", "email"])) {
-            return Err(format!("s={services} leaves out email"));
+        if !serves_mail(record) {
+            return Err(format!("s={} leaves out email, see dkim.service", record.get("s").unwrap_or_default()));
         }
-        let kind = match tags.get("k").unwrap_or("rsa") {
+        let (kind, public) = match record.get("k").unwrap_or("rsa") {
             "rsa" => rsa(&octets)?,
             "ed25519" => ed25519(&octets)?,
-            other => return Err(format!("k={other} is no key type that verifiers know")),
+            other => return Err(format!("k={other} is no key type that verifiers know, see dkim.algorithm")),
         };
-        let testing = tags.get("t").is_some_and(|flags| listed(flags, &["y"]));
-        Ok(Self { kind, testing })
+        Ok(Self { kind, public, testing: is_testing(record) })
+    }
+
+    /// The key itself.
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     pub(super) fn algorithm(&self) -> &'static str {
@@ -118,9 +113,28 @@ impl Key {
     }
 }
 
-/// Whether a list with colons has one of these words.
-fn listed(list: &str, words: &[&str]) -> bool {
-    list.split(':').any(|word| words.contains(&word.trim()))
+/// What the record says about hashes.
+pub(super) struct Hashes {
+    /// SHA-256, the only one that verifiers take (RFC 8301 section 3.1).
+    pub(super) accepted: bool,
+    /// SHA-1, which nobody may use.
+    pub(super) sha1: bool,
+}
+
+/// The hashes that `h=` allows; without it, all.
+pub(super) fn hashes(record: &Record) -> Hashes {
+    let listed = |word: &str| record.words("h").map(|words| words.contains(&word));
+    Hashes { accepted: listed("sha256").unwrap_or(true), sha1: listed("sha1").unwrap_or(false) }
+}
+
+/// Whether `s=` lets the key serve mail; without it, it serves all.
+pub(super) fn serves_mail(record: &Record) -> bool {
+    record.words("s").is_none_or(|words| words.contains(&"*") || words.contains(&"email"))
+}
+
+/// Whether the domain says that it is only testing (`t=y`).
+pub(super) fn is_testing(record: &Record) -> bool {
+    record.words("t").is_some_and(|flags| flags.contains(&"y"))
 }
 
 fn not_base64(encoded: &str, error: &DecodeError) -> String {
@@ -133,9 +147,12 @@ fn not_base64(encoded: &str, error: &DecodeError) -> String {
 }
 
 /// An RSA key: a SubjectPublicKeyInfo as everybody publishes it, or the bare RSAPublicKey of RFC 6376.
-fn rsa(octets: &[u8]) -> Result<Kind, String> {
+fn rsa(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
+    let found = |key: &RSAPublicKey<'_>, bare, der: &[u8]| {
+        (Kind::Rsa { bits: bits(key), bare }, PublicKey::Rsa(der.to_vec()))
+    };
     if let Ok((rest, key)) = RSAPublicKey::from_der(octets) {
-        return if rest.is_empty() { Ok(Kind::Rsa { bits: bits(&key), bare: true }) } else { Err(trailing(rest)) };
+        return if rest.is_empty() { Ok(found(&key, true, octets)) } else { Err(trailing(rest)) };
     }
     let (rest, info) = SubjectPublicKeyInfo::from_der(octets)
         .map_err(|_| format!("p= holds {} octets that are no RSA key (cut short?)", octets.len()))?;
@@ -146,18 +163,29 @@ fn rsa(octets: &[u8]) -> Result<Kind, String> {
         return Err("p= holds a key of another type than k=rsa".to_owned());
     }
     match info.parsed() {
-        Ok(PublicKey::RSA(key)) => Ok(Kind::Rsa { bits: bits(&key), bare: false }),
+        Ok(PublicKeyInfo::RSA(key)) => Ok(found(&key, false, &info.subject_public_key.data)),
         _ => Err("p= holds no RSA key".to_owned()),
     }
 }
 
-fn ed25519(octets: &[u8]) -> Result<Kind, String> {
-    let wrapped = || SubjectPublicKeyInfo::from_der(octets).is_ok_and(|(_, info)| info.algorithm.algorithm == OID_SIG_ED25519);
-    match octets.len() {
-        ED25519_OCTETS => Ok(Kind::Ed25519),
-        length if wrapped() => Err(format!("p= holds {length} octets of SubjectPublicKeyInfo, the bare {ED25519_OCTETS} are due")),
-        length => Err(format!("p= holds {length} octets, an Ed25519 key has {ED25519_OCTETS}")),
+fn ed25519(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
+    match (<[u8; ED25519_OCTETS]>::try_from(octets), wrapped_ed25519(octets)) {
+        (Ok(key), _) => Ok((Kind::Ed25519, PublicKey::Ed25519(key))),
+        (Err(_), Some(_)) => Err(format!(
+            "p= holds {} octets of SubjectPublicKeyInfo, the bare {ED25519_OCTETS} are due",
+            octets.len()
+        )),
+        (Err(_), None) => {
+            Err(format!("p= holds {} octets, an Ed25519 key has {ED25519_OCTETS}", octets.len()))
+        }
     }
+}
+
+/// The key in the SubjectPublicKeyInfo that `openssl pkey -pubout` prints around it.
+pub(super) fn wrapped_ed25519(octets: &[u8]) -> Option<[u8; ED25519_OCTETS]> {
+    let (_, info) = SubjectPublicKeyInfo::from_der(octets).ok()?;
+    (info.algorithm.algorithm == OID_SIG_ED25519).then_some(())?;
+    info.subject_public_key.data.as_ref().try_into().ok()
 }
 
 /// The length of the modulus.

@@ -6,8 +6,8 @@ use fixtures::dns::Server;
 
 use super::*;
 use crate::{
-    Plan, Protocols, Target, TlsLevel, TlsPolicy,
-    net::{Deadline, Net, dns::Dns, https::Https, smtp::Relay, tls::Anchors},
+    Plan, Target,
+    net::{Deadline, Net, dns::Dns},
 };
 
 const HOST: &str = "mail.example.com A 192.0.2.10\nmail.example.com AAAA 2001:db8::10\n";
@@ -29,23 +29,12 @@ async fn audited(zone: &str, way: Way, dnsbl: &[&str]) -> (Vec<Finding>, Vec<Str
     let target = Target {
         hostname: Some("mail.example.com".parse().unwrap()),
         domains: vec!["example.com".parse().unwrap()],
-        mail_from: None,
         ips: if way == Way::RelayWithIp { named.to_vec() } else { Vec::new() },
-        protocols: Protocols::All,
-        selectors: Vec::new(),
         relay: (way != Way::Direct).then(|| "[smtp.example.net]:587".parse().unwrap()),
-        tls: TlsPolicy {
-            level: TlsLevel::May,
-            level_typed: false,
-            wrappermode: false,
-            anchors: Anchors::load(None, None).unwrap(),
-        },
-        sasl: None,
-        authoritative: false,
-        connect_to: Vec::new(),
         dnsbl: dnsbl.iter().map(|zone| zone.parse().unwrap()).collect(),
+        ..Target::default()
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline), https: Https::new(deadline) };
+    let net = Net::new(Dns::new(vec![server.address()], deadline), deadline);
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let findings = Plan::new(&["dnsbl".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
     (findings, server.questions())

@@ -5,15 +5,21 @@ use std::{
     collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 use futures_util::{
     future::{Either, FutureExt, LocalBoxFuture, select},
     stream::{FuturesUnordered, StreamExt},
 };
-use hickory_resolver::proto::{
-    op::{Message, ResponseCode},
-    rr::RecordType,
+use hickory_resolver::{
+    Resolver, TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::runtime::TokioRuntimeProvider,
+    proto::{
+        op::{Message, ResponseCode},
+        rr::RecordType,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -43,8 +49,29 @@ impl<'a> Bridge<'a> {
     }
 
     /// Where it is over UDP, and where over TCP.
-    pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
+    }
+
+    /// hickory's resolver, which asks here and nowhere else.
+    pub(crate) fn resolver(&self) -> Option<TokioResolver> {
+        let (over_udp, over_tcp) = self.addresses().ok()?;
+        let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+        (udp.port, tcp.port) = (over_udp.port(), over_tcp.port());
+        let server = NameServerConfig::new(over_udp.ip(), true, vec![udp, tcp]);
+        let mut options = ResolverOpts::default();
+        options.timeout = Duration::from_secs(5);
+        options.attempts = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        // Without a TLS configuration of its own the resolver would read the system's roots, which nobody needs here.
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+        Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(options)
+            .with_tls_config(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+            .build()
+            .ok()
     }
 
     /// What `client` comes to while it is served, and what it asked.

@@ -29,6 +29,13 @@ struct Store {
     certificates: Vec<(Vec<u8>, CertificateDer<'static>)>,
 }
 
+/// The system's.
+impl Default for Anchors {
+    fn default() -> Self {
+        Self(Arc::new(Source::System(LazyLock::new(system))))
+    }
+}
+
 impl Anchors {
     /// What Postfix calls `smtp_tls_CAfile` and `smtp_tls_CApath`, which add up; the system's where neither is given.
     ///
@@ -36,7 +43,7 @@ impl Anchors {
     /// One of them cannot be read, or holds no certificate: says which and why.
     pub fn load(file: Option<&Path>, directory: Option<&Path>) -> Result<Self, String> {
         if file.is_none() && directory.is_none() {
-            return Ok(Self(Arc::new(Source::System(LazyLock::new(system)))));
+            return Ok(Self::default());
         }
         let mut certificates = Vec::new();
         if let Some(file) = file {

@@ -1,0 +1,121 @@
+//! `dmarc.message`: what receivers do with the message under the From domain's policy.
+
+use hickory_resolver::proto::rr::RecordType;
+use mail_auth::{
+    DmarcOutput, DmarcResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult,
+    dmarc::{Policy, verify::DmarcParameters},
+};
+
+use super::{given, sender, signature};
+use crate::{Abstain, Context, Finding, Fix, Name, Status, Verdict, net::dns::Bridge};
+
+/// The verdict of `dmarc.message`.
+pub(crate) async fn dmarc(cx: &Context) -> Result<Finding, Abstain> {
+    let message = given(cx)?;
+    let Some(author) = message.author_domain() else {
+        let is_nobody = !message.from.iter().any(|address| address.contains('@'));
+        return Ok(match is_nobody {
+            true => Finding::fail("the message has no address in From")
+                .fix(Fix::Advice("Put one address in From (RFC 5322 section 3.6.2)".to_owned())),
+            false => {
+                Finding::warn("From does not name one domain: receivers apply no policy, and many refuse such mail")
+                    .fix(Fix::Advice("Put one address in From".to_owned()))
+            }
+        });
+    };
+    Ok(judged(cx, &author).await?.about(&author))
+}
+
+async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
+    let spf = sender::judged(cx).await;
+    let verdict = spf.as_ref().map_or(Verdict::None, |spf| spf.evaluation.verdict);
+    let sent = spf.as_ref().map_or_else(|_| author.to_string(), |spf| spf.domain.clone());
+    let Some(output) = output(cx, &sent, verdict).await else {
+        return Ok(Finding::unknown("the message could not be judged on this machine: no socket on loopback"));
+    };
+    let (by_spf, by_dkim) = (output.spf_result(), output.dkim_result());
+    let policy = word(output.policy());
+    let unjudged = match &spf {
+        Ok(_) => None,
+        Err(Abstain::NotApplicable(why) | Abstain::Needs(why, _)) => Some(why.clone()),
+        Err(Abstain::Unknown(silence)) => Some(silence.to_string()),
+    };
+    let enforces = matches!(output.policy(), Policy::Reject | Policy::Quarantine);
+    let finding = match output.result() {
+        DmarcResult::Pass if *by_dkim == DmarcResult::Pass && *by_spf == DmarcResult::Pass => {
+            Finding::pass("passes by DKIM and by SPF")
+        }
+        DmarcResult::Pass if *by_dkim == DmarcResult::Pass => Finding::pass("passes by DKIM"),
+        // A forwarder breaks SPF (RFC 9989 section 7.4).
+        DmarcResult::Pass if enforces => {
+            Finding::warn(format!("passes by SPF alone: once forwarded, it fails, and the policy is {policy}"))
+        }
+        DmarcResult::Pass => Finding::pass("passes by SPF alone: once forwarded, it fails"),
+        DmarcResult::TempError(_) => Finding::unknown("DNS did not answer what DMARC has to know"),
+        DmarcResult::None => return Err(Abstain::Needs("a DMARC record".to_owned(), "dmarc.record")),
+        DmarcResult::Fail(_) | DmarcResult::PermError(_) => match unjudged {
+            Some(why) => Finding::unknown(format!("no aligned signature passes, and SPF cannot be judged: {why}")),
+            None => {
+                let what = match output.policy() {
+                    Policy::Reject => ": receivers reject it",
+                    Policy::Quarantine => ": receivers put it into the junk folder",
+                    Policy::None | Policy::Unspecified => "",
+                };
+                let status = if enforces { Status::Fail } else { Status::Warn };
+                Finding::new(status, format!("neither DKIM nor SPF passes aligned (policy {policy}){what}"))
+            }
+        },
+    };
+    let name = author.child("_dmarc").ok();
+    let record = match &name {
+        Some(name) => cx.net.dns.ask(name, RecordType::TXT).await.ok().map(|answer| answer.evidence()),
+        None => None,
+    };
+    let advice = Fix::Advice(format!("Sign with a key of {author} (d={author}), and let the signature verify"));
+    let advice = Some(advice).filter(|_| finding.status != Status::Unknown);
+    Ok(finding
+        .fact("dkim", outcome(by_dkim))
+        .fact("spf", outcome(by_spf))
+        .fact("policy", policy)
+        .saw(record)
+        .fix(advice))
+}
+
+/// What mail-auth says, which knows RFC 9989; signatures that we refuse do not count.
+async fn output(cx: &Context, sent: &str, verdict: Verdict) -> Option<DmarcOutput> {
+    let message = given(cx).ok()?;
+    let parsed = signature::prepared(message)?;
+    let outputs = signature::accepted(cx, &parsed, super::verified(cx, &parsed).await?);
+    let result = match verdict {
+        Verdict::Pass => SpfResult::Pass,
+        Verdict::Fail => SpfResult::Fail,
+        Verdict::Softfail => SpfResult::SoftFail,
+        Verdict::Neutral => SpfResult::Neutral,
+        Verdict::Temperror => SpfResult::TempError,
+        Verdict::Permerror => SpfResult::PermError,
+        Verdict::None => SpfResult::None,
+    };
+    let spf = SpfOutput::new(sent.to_owned()).with_result(result);
+    let bridge = Bridge::open(&cx.net.dns).await.ok()?;
+    let authenticator = MessageAuthenticator(bridge.resolver()?);
+    let parameters = DmarcParameters::new(&parsed, &outputs, sent, &spf);
+    Some(bridge.while_serving(authenticator.verify_dmarc(Parameters::from(parameters))).await.0)
+}
+
+fn word(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Reject => "reject",
+        Policy::Quarantine => "quarantine",
+        Policy::None | Policy::Unspecified => "none",
+    }
+}
+
+fn outcome(result: &DmarcResult) -> &'static str {
+    match result {
+        DmarcResult::Pass => "pass",
+        DmarcResult::Fail(_) => "fail",
+        DmarcResult::TempError(_) => "temperror",
+        DmarcResult::PermError(_) => "permerror",
+        DmarcResult::None => "none",
+    }
+}
