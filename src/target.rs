@@ -4,7 +4,7 @@ use std::{env, fs, io::Read, net::SocketAddr, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Name, NextHop, Secret, Target, TlsLevel, TlsPolicy,
+    Credentials, Login, Mailbox, Name, NextHop, Relayhost, Secret, Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
@@ -32,6 +32,9 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         ips: distinct(host.ip),
         protocols: host.protocols,
         selectors: distinct(dkim.selector),
+        recipients: recipients(relay.rcpt, relay.relay.as_ref())?,
+        message_size: relay.message_size,
+        per_day: relay.per_day,
         relay: relay.relay,
         tls,
         sasl,
@@ -58,6 +61,16 @@ fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
     vec![if is_shared { hostname.clone() } else { parent }]
 }
 
+/// Recipients are asked about at a relay.
+fn recipients(typed: Vec<Mailbox>, relay: Option<&Relayhost>) -> anyhow::Result<Vec<Mailbox>> {
+    /// What every server takes in one transaction (RFC 5321 section 4.5.3.1.8).
+    const MOST: usize = 100;
+    let recipients = distinct(typed);
+    ensure!(recipients.is_empty() || relay.is_some(), "--rcpt: there is no relay to ask: name it with --relay");
+    ensure!(recipients.len() <= MOST, "--rcpt: {} recipients, {MOST} at most", recipients.len());
+    Ok(recipients)
+}
+
 /// The values in the order they were typed, each once.
 fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     values.into_iter().fold(Vec::new(), |mut kept, value| {
@@ -74,12 +87,12 @@ fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
         level: typed.tls_level.unwrap_or(assumed),
         level_typed: typed.tls_level.is_some(),
         wrappermode: typed.tls_wrappermode
-            || typed.relay.as_ref().is_some_and(|relay| relay.port == NextHop::SUBMISSIONS),
+            || typed.relay.as_ref().is_some_and(|relay| relay.first.port == NextHop::SUBMISSIONS),
         anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref()).map_err(anyhow::Error::msg)?,
     })
 }
 
-fn credentials(typed: cli::Login, relay: Option<&NextHop>) -> anyhow::Result<Option<Credentials>> {
+fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<Option<Credentials>> {
     let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism } = typed;
     let Some(user) = sasl_user else {
         ensure!(

@@ -6,8 +6,10 @@ mod address;
 mod check;
 mod context;
 mod finding;
+mod mailbox;
 mod name;
 mod plan;
+pub mod replies;
 mod report;
 mod secret;
 mod tags;
@@ -18,12 +20,16 @@ pub mod net;
 pub use check::{Check, all};
 pub use context::Context;
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
+pub use mailbox::Mailbox;
 pub use name::Name;
 pub use plan::{Plan, UnknownId};
+pub use provider::services;
 pub use report::{Counts, Report};
 pub use secret::Secret;
 pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
-pub use target::{Credentials, Login, NextHop, Protocols, Redirect, Selector, Target, TlsLevel, TlsPolicy, Topology};
+pub use target::{
+    Credentials, Login, NextHop, Protocols, Redirect, Relayhost, Selector, Target, TlsLevel, TlsPolicy, Topology,
+};
 
 /// Declares the families' modules and lists their checks in report order.
 macro_rules! families {
@@ -33,4 +39,4 @@ macro_rules! families {
     };
 }
 
-families! { hostname, spf, dkim, mx, relay, tls, sasl }
+families! { hostname, spf, dkim, mx, relay, tls, sasl, provider }

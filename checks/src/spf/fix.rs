@@ -22,7 +22,7 @@ pub(super) fn zone(domain: &Name, text: &str) -> Fix {
 /// A record for a domain that has none: it names the outgoing addresses, or the provider that sends.
 pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
     let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    let terms = match relay.map(|relay| provider(&relay.host)) {
+    let terms = match relay.map(|relay| provider(&relay.first.host)) {
         None => cx.outgoing().await.addresses.into_iter().map(term).collect(),
         Some(Some(provider)) => vec![format!("include:{}", provider.include)],
         Some(None) => Vec::new(),

@@ -12,7 +12,7 @@ use super::{
     shown,
     tree::{Published, Tree, published},
 };
-use crate::{Abstain, Context, Finding, Fix, Name, NextHop, Status, address::Family, net::smtp};
+use crate::{Abstain, Context, Finding, Fix, Name, Relayhost, Status, address::Family, net::smtp};
 
 /// The result for MAIL FROM at `domain` from `address`.
 pub(super) async fn evaluation(cx: &Context, domain: &Name, address: IpAddr) -> Evaluation {
@@ -31,7 +31,7 @@ pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
 /// The findings of one domain: by outgoing address, or by the relay's provider.
 async fn senders(cx: &Context, domain: &Name) -> Vec<Finding> {
     let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    match relay.map(|relay| (relay, provider(&relay.host))) {
+    match relay.map(|relay| (relay, provider(&relay.first.host))) {
         None => own_addresses(cx, domain).await,
         Some((_, Some(provider))) => vec![via(cx, domain, provider).await],
         Some((relay, None)) => relay_addresses(cx, domain, relay).await,
@@ -131,7 +131,7 @@ async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree)
 }
 
 /// Behind a relay that nobody knows: the address we connect to is as good a guess as any, and only that.
-async fn relay_addresses(cx: &Context, domain: &Name, relay: &NextHop) -> Vec<Finding> {
+async fn relay_addresses(cx: &Context, domain: &Name, relay: &Relayhost) -> Vec<Finding> {
     let advice = "outgoing addresses unknown, name them with --ip";
     let addresses = match smtp::addresses(cx, relay).await {
         Ok(addresses) if addresses.is_empty() => return vec![Finding::skip(advice).about(domain)],
