@@ -81,6 +81,26 @@ fn what_leaves_on_a_day_is_held_against_the_limit() {
     assert_eq!(statuses(&findings(&host("Gmail"), BEFORE, &[]))[1], "skip");
 }
 
+#[test]
+fn each_of_several_relays_is_judged() {
+    let two = format!("{}]:587 [{}", host("Gmail"), host("SendGrid"));
+    let found = findings(&two, BEFORE, &["--per-day", "5000"]);
+    assert_eq!(statuses(&found), ["pass", "pass", "fail", "skip", "skip", "skip"]);
+    let via = findings(&two, BEFORE, &["--only", "spf.sender", "--domain", "example.com"]);
+    let senders = via.iter().filter(|finding| finding["check"] == "spf.sender");
+    let subjects: Vec<&str> = senders.map(|finding| finding["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+}
+
+/// Two hosts of one provider have one record.
+#[test]
+fn a_provider_with_two_hosts_is_asked_for_once() {
+    let two =
+        format!("{}]:587 [tenant.{}", host("Exchange Online client submission"), host("Exchange Online connector"));
+    let via = findings(&two, BEFORE, &["--only", "spf.sender", "--domain", "example.com"]);
+    assert_eq!(via.iter().filter(|finding| finding["check"] == "spf.sender").count(), 1);
+}
+
 /// What `tests/catalogue.rs` demands of the worlds of other families. That a relay is nobody's is no fault.
 #[test]
 fn every_check_passes_somewhere_and_does_not_elsewhere() {

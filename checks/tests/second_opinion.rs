@@ -310,6 +310,9 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        recipients: Vec::new(),
+        message_size: None,
+        per_day: None,
         connect_to: Vec::new(),
     };
     let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };

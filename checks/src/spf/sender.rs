@@ -30,12 +30,22 @@ pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
 
 /// The findings of one domain: by outgoing address, or by the relay's provider.
 async fn senders(cx: &Context, domain: &Name) -> Vec<Finding> {
-    let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    match relay.map(|relay| (relay, provider(&relay.first.host))) {
-        None => own_addresses(cx, domain).await,
-        Some((_, Some(provider))) => vec![via(cx, domain, provider).await],
-        Some((relay, None)) => relay_addresses(cx, domain, relay).await,
+    let Some(relay) = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty()) else {
+        return own_addresses(cx, domain).await;
+    };
+    // Each of several next-hops may be another provider's.
+    let mut providers: Vec<&Provider> = Vec::new();
+    for found in relay.next_hops().filter_map(|hop| provider(&hop.host)) {
+        if !providers.iter().any(|known| known.include == found.include) {
+            providers.push(found);
+        }
     }
+    let mut findings = join_all(providers.into_iter().map(|provider| via(cx, domain, provider))).await;
+    let mut others = relay.next_hops().filter(|hop| provider(&hop.host).is_none()).cloned();
+    if let Some(first) = others.next() {
+        findings.extend(relay_addresses(cx, domain, &Relayhost { first, rest: others.collect() }).await);
+    }
+    findings
 }
 
 async fn own_addresses(cx: &Context, domain: &Name) -> Vec<Finding> {

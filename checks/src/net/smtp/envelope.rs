@@ -126,9 +126,12 @@ fn sender(cx: &Context, takes_utf8: bool) -> String {
     own.unwrap_or_else(|| Mailbox::new("postmaster", domain)).to_string()
 }
 
-/// RFC 1870 section 3 for SIZE, RFC 6531 section 3.4 for SMTPUTF8.
+/// RFC 1870 section 3 for SIZE, RFC 6531 section 3.4 for SMTPUTF8. A size beyond what EHLO says is not asked about: the
+/// answer is known, and would hide what there is to be found out about sender and recipients.
 fn mail_command(cx: &Context, greeting: &Reply, sender: &str, has_utf8: bool) -> String {
-    let size = cx.target.message_size.filter(|size| *size > 0 && greeting.offers("SIZE"));
+    let limit = greeting.parameter("SIZE").map(|text| text.trim().parse().unwrap_or(0));
+    let fits = |size: &u64| *size > 0 && limit.is_some_and(|limit| limit == 0 || *size <= limit);
+    let size = cx.target.message_size.filter(fits);
     let size = size.map(|size| format!(" SIZE={size}")).unwrap_or_default();
     let utf8 = if has_utf8 || !sender.is_ascii() { " SMTPUTF8" } else { "" };
     format!("MAIL FROM:<{sender}>{size}{utf8}")
