@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use checks::{Name, NextHop, Protocols, Redirect, Selector, TlsLevel};
+use checks::{Mailbox, Name, Protocols, Redirect, Relayhost, Selector, TlsLevel};
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -71,9 +71,9 @@ pub(crate) enum Command {
     },
     /// Every check, one line each
     List,
-    /// What a check means, why it matters, how to fix it
+    /// What a check means, why it matters, how to fix it; or what an SMTP reply means
     Explain {
-        /// A check, or a family for all of its checks
+        /// A check, a family for all of its checks, or a reply as in "550-5.7.0 Mail relay denied"
         check: String,
     },
 }
@@ -136,9 +136,10 @@ pub(crate) struct Dkim {
 #[derive(Args)]
 #[command(next_help_heading = "Relay")]
 pub(crate) struct Relay {
-    /// Postfix's relayhost: [HOST]:PORT, or DOMAIN:PORT for the domain's MX [default: none, mail is sent directly]
+    /// Postfix's relayhost: [HOST]:PORT, or DOMAIN:PORT for the domain's MX; several with commas between are tried in
+    /// order [default: none, mail is sent directly]
     #[arg(long, value_name = "NEXTHOP")]
-    pub(crate) relay: Option<NextHop>,
+    pub(crate) relay: Option<Relayhost>,
     /// TLS from the first byte (smtp_tls_wrappermode) [default: on for port 465]
     #[arg(long)]
     pub(crate) tls_wrappermode: bool,
@@ -151,6 +152,15 @@ pub(crate) struct Relay {
     /// Trust anchors in a directory of PEM files (smtp_tls_CApath)
     #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
     pub(crate) ca_path: Option<PathBuf>,
+    /// Ask the relay whether it takes mail for this recipient: MAIL FROM and RCPT TO, never DATA (repeatable)
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    pub(crate) rcpt: Vec<Mailbox>,
+    /// Postfix's message_size_limit, 0 for none [default: 10240000, Postfix's own]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) message_size: Option<u64>,
+    /// How many messages are sent on a day, to be held against the relay's limit
+    #[arg(long, value_name = "MESSAGES")]
+    pub(crate) per_day: Option<u64>,
     /// Reach HOST:PORT at ADDR:PORT: before a cut-over, in tests (repeatable)
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<Redirect>,

@@ -1,4 +1,4 @@
-//! `list` and `explain`, printed from the doc comments of the checks.
+//! `list` and `explain`, printed from the doc comments of the checks and from the table of replies.
 
 use std::{
     io::{self, Write},
@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use checks::{Check, Plan};
+use checks::{
+    Check, Plan,
+    replies::{Quote, Row, explanations},
+};
 
 use crate::{
     output::Output,
@@ -19,11 +22,18 @@ pub(crate) fn list() -> anyhow::Result<ExitCode> {
     print(|_, out| checks::all().try_for_each(|check| writeln!(out, "{:width$}  {}", check.id, check.title())))
 }
 
-/// What one check, or each check of a family, means.
+/// What one check, each check of a family, or a reply means.
 pub(crate) fn explain(id: &str) -> anyhow::Result<ExitCode> {
+    if let Some(quote) = Quote::parse(id) {
+        let meant = explanations(&quote);
+        return print(|page, out| meanings(&quote, &meant, page, out));
+    }
     let named: Vec<&Check> = checks::all().filter(|check| check.id == id || check.family() == id).collect();
     if let (true, Err(unknown)) = (named.is_empty(), Plan::new(&[id.to_owned()], &[])) {
-        bail!("no check or family {id:?}: did you mean {}?", unknown.nearest);
+        bail!(
+            "no check or family {id:?}, and no SMTP reply as \"550 5.7.1 text\" is: did you mean {}?",
+            unknown.nearest
+        );
     }
     print(|page, out| {
         for (position, check) in named.iter().enumerate() {
@@ -49,6 +59,55 @@ fn entry(check: &Check, page: &Page, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     paragraphs(&check.remedy(), page, out)?;
     writeln!(out, "{DIM}{}{DIM:#}", check.reference)
+}
+
+/// The reply, and all that it may mean.
+fn meanings(quote: &Quote, rows: &[&Row], page: &Page, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{BOLD}{quote}{BOLD:#}")?;
+    if rows.len() > 1 {
+        writeln!(out)?;
+        writeln!(
+            out,
+            "{}",
+            wrapped("This code has more than one meaning; the words beside it would tell which:", 2, page.width)
+        )?;
+    }
+    for row in rows {
+        writeln!(out)?;
+        meaning(row, page, out)?;
+    }
+    Ok(())
+}
+
+fn meaning(row: &Row, page: &Page, out: &mut dyn Write) -> io::Result<()> {
+    let said = match row.whose {
+        Some(whose) => format!("{whose}: {}", row.meaning),
+        None => capitalized(row.meaning),
+    };
+    writeln!(out, "{}", wrapped(&said, 2, page.width))?;
+    writeln!(out, "{}", wrapped(&format!("Fix: {}", row.remedy), 2, page.width))?;
+    for check in checks::all().filter(|check| row.checks.contains(&check.id)) {
+        writeln!(
+            out,
+            "{}",
+            wrapped(
+                &format!("Found beforehand by {}: {}", check.id, check.title().trim_end_matches('.')),
+                2,
+                page.width
+            )
+        )?;
+    }
+    let checked = match row.checked {
+        _ if row.source.starts_with("RFC ") => String::new(),
+        Some(date) => format!(", read {date}"),
+        None => ", not compared with it word by word".to_owned(),
+    };
+    writeln!(out, "  {DIM}{}{checked}{DIM:#}", row.source)
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Paragraphs filled to the width; lists and code keep their lines.

@@ -4,7 +4,8 @@ use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Message, Name, NextHop, Secret, Selector, SignerKey, Target, TlsLevel, TlsPolicy,
+    Credentials, Login, Mailbox, Message, Name, NextHop, Relayhost, Secret, Selector, SignerKey, Target, TlsLevel,
+    TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
@@ -41,6 +42,9 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         selectors,
         dkim_keys,
         message,
+        recipients: recipients(relay.rcpt, relay.relay.as_ref())?,
+        message_size: relay.message_size,
+        per_day: relay.per_day,
         relay: relay.relay,
         tls,
         sasl,
@@ -96,6 +100,16 @@ fn selectors(typed: Vec<Selector>, keys: &[SignerKey], message: Option<&Message>
     selectors
 }
 
+/// Recipients are asked about at a relay.
+fn recipients(typed: Vec<Mailbox>, relay: Option<&Relayhost>) -> anyhow::Result<Vec<Mailbox>> {
+    /// What every server takes in one transaction (RFC 5321 section 4.5.3.1.8).
+    const MOST: usize = 100;
+    let recipients = distinct(typed);
+    ensure!(recipients.is_empty() || relay.is_some(), "--rcpt: there is no relay to ask: name it with --relay");
+    ensure!(recipients.len() <= MOST, "--rcpt: {} recipients, {MOST} at most", recipients.len());
+    Ok(recipients)
+}
+
 /// The values in the order they were typed, each once.
 fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     values.into_iter().fold(Vec::new(), |mut kept, value| {
@@ -112,12 +126,12 @@ fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
         level: typed.tls_level.unwrap_or(assumed),
         level_typed: typed.tls_level.is_some(),
         wrappermode: typed.tls_wrappermode
-            || typed.relay.as_ref().is_some_and(|relay| relay.port == NextHop::SUBMISSIONS),
+            || typed.relay.as_ref().is_some_and(|relay| relay.first.port == NextHop::SUBMISSIONS),
         anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref()).map_err(anyhow::Error::msg)?,
     })
 }
 
-fn credentials(typed: cli::Login, relay: Option<&NextHop>) -> anyhow::Result<Option<Credentials>> {
+fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<Option<Credentials>> {
     let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism } = typed;
     let Some(user) = sasl_user else {
         ensure!(

@@ -35,6 +35,10 @@ fn findings(report: &Value) -> &[Value] {
     report["findings"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The family whose verdicts hang on the host names of third parties, which stand in no fixture: `tests/provider.rs`
+/// takes them from the table, and demands the same of each check.
+const ELSEWHERE: &str = "provider";
+
 #[test]
 fn every_check_has_a_world_where_it_passes_and_one_where_it_does_not() {
     let reports = reports();
@@ -44,7 +48,7 @@ fn every_check_has_a_world_where_it_passes_and_one_where_it_does_not() {
         .map(|finding| (finding["check"].as_str().unwrap(), finding["status"].as_str().unwrap()))
         .collect();
     let mut missing = Vec::new();
-    for check in checks::all() {
+    for check in checks::all().filter(|check| check.family() != ELSEWHERE) {
         if !seen.contains(&(check.id, "pass")) {
             missing.push(format!("no fixture where {} passes", check.id));
         }

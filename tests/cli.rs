@@ -146,6 +146,15 @@ fn bad_input_is_one_line_and_exit_code_2() {
         (&["demo", "nothing"], "healthy, broken"),
         (&["explain"], "CHECK"),
         (&["explain", "hostname.pt"], "hostname.ptr"),
+        (&["explain", "192.0.2.1"], "no SMTP reply"),
+        (&["check", "m.example.com", "--rcpt", "alice@example.org"], "--relay"),
+        (&["check", "--relay", relay, "--rcpt", "alice"], "LOCAL@DOMAIN"),
+        (&["check", "--relay", relay, "--rcpt", "alice@example.org\r\nDATA"], "LOCAL@DOMAIN"),
+        (&["check", "--relay", relay, "--rcpt", "<alice@example.org>"], "LOCAL@DOMAIN"),
+        (&["check", "--relay", relay, "--message-size", "25M"], "25M"),
+        (&["check", "--relay", relay, "--per-day", "many"], "many"),
+        (&["check", "--relay", "[a.example]:587, [b.example]:imap"], "imap"),
+        (&["check", "--relay", "smtp:[a.example]:587"], "transport"),
     ];
     for (args, culprit) in cases {
         assert_refused(&ran(args), culprit, args);
@@ -204,6 +213,29 @@ fn help_and_version_are_no_errors() {
         let output = ran(args);
         assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{args:?}");
         assert!(stdout(&output).contains("mail-preflight"), "{args:?}");
+    }
+}
+
+#[test]
+fn replies_are_explained() {
+    for (reply, parts) in [
+        (
+            "550-5.7.0 Mail relay denied",
+            &["550 5.7.0", "Google: the SMTP relay service", "relay.accepts", "https://"][..],
+        ),
+        (
+            "dsn=4.7.1, status=deferred (host mx.test[192.0.2.1] said: 450 4.7.1 <a@b.example>: Greylisted)",
+            &["greylists"],
+        ),
+        ("5.7.30", &["more than one meaning", "Google: DKIM", "Microsoft: a login with a password"]),
+        ("599", &["599", "RFC 5321"]),
+    ] {
+        let output = ran(&["explain", reply]);
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{reply}");
+        let said = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(said.contains(part), "{reply}: {part:?} is not in\n{said}");
+        }
     }
 }
 

@@ -44,7 +44,7 @@ fn relied(cx: &Context) -> Vec<Relied> {
     let domains = target.domains.iter().map(|domain| own(domain, RecordType::MX));
     let mail_from = target.mail_from.iter().map(|domain| own(domain, RecordType::TXT));
     let hostname = target.hostname.iter().filter(|name| name.address_literal().is_none()).map(|name| own(name, address));
-    let relay = target.relay.iter().filter_map(|hop| match &hop.host {
+    let relay = target.relay.iter().flat_map(|relay| relay.next_hops()).filter_map(|hop| match &hop.host {
         Host::Name(name) => Some(Relied { foreign: true, ..own(name, if hop.bracketed { address } else { RecordType::MX }) }),
         Host::Address(_) => None,
     });

@@ -206,6 +206,12 @@ impl Finding {
         self
     }
 
+    /// The same with another verdict.
+    pub(crate) fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
     /// Lowers a verdict that is worse than `worst` to it; what could not be found out stays so.
     pub fn at_most(mut self, worst: Status) -> Self {
         if self.status == Status::Fail || (self.status > worst && self.status != Status::Unknown) {

@@ -6,9 +6,11 @@ mod address;
 mod check;
 mod context;
 mod finding;
+mod mailbox;
 mod message;
 mod name;
 mod plan;
+pub mod replies;
 mod report;
 mod secret;
 mod tags;
@@ -22,13 +24,17 @@ pub use context::Context;
 pub use dkim::{PublicKey, SignerKey};
 pub use dnsbl::{RETIRED_BLOCKLISTS, retired};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
+pub use mailbox::Mailbox;
 pub use message::Message;
 pub use name::Name;
 pub use plan::{Plan, UnknownId};
+pub use provider::services;
 pub use report::{Counts, Report};
 pub use secret::Secret;
 pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
-pub use target::{Credentials, Login, NextHop, Protocols, Redirect, Selector, Target, TlsLevel, TlsPolicy, Topology};
+pub use target::{
+    Credentials, Login, NextHop, Protocols, Redirect, Relayhost, Selector, Target, TlsLevel, TlsPolicy, Topology,
+};
 
 /// Declares the families' modules and lists their checks in report order.
 macro_rules! families {
@@ -38,4 +44,4 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls, sasl }
+families! { dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls,  sasl, provider }

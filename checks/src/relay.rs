@@ -2,13 +2,23 @@
 
 use std::net::SocketAddr;
 
+use self::{
+    accepts::accepts,
+    capabilities::{capabilities, size},
+    greeting::{banner, ehlo},
+};
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
     finding::quoted,
     net::smtp::{Cause, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
+    replies::explained,
     target::Host,
 };
+
+mod accepts;
+mod capabilities;
+mod greeting;
 
 checks! {
     /// Every address of the relay answers.
@@ -20,6 +30,25 @@ checks! {
     /// Allow the port outwards in the firewall, or ask the relay's operator which of its addresses and ports are for you.
     "relay.connect" ("RFC 5321 section 3.1") => connect,
 
+    /// The relay greets with its full host name.
+    ///
+    /// The greeting begins with a domain or an address literal (RFC 5321 section 4.2). One without is the mark of a
+    /// firewall that rewrites the dialogue, and takes more out of it than the name.
+    ///
+    /// # Fix
+    /// Look for a firewall that inspects SMTP, and switch that off for the relay.
+    "relay.banner" ("RFC 5321 section 4.2") => banner,
+
+    /// The relay takes EHLO, and is not this host itself.
+    ///
+    /// EHLO carries `smtp_helo_name`, which is `myhostname` unless it is set. A server that takes HELO alone (RFC 5321
+    /// section 3.2) offers neither TLS nor a login. One at port 25 that answers with this host's own name is taken for a
+    /// mail loop by Postfix.
+    ///
+    /// # Fix
+    /// Let `myhostname` be this machine's own full name, and `relayhost` another machine.
+    "relay.ehlo" ("RFC 5321 section 3.2") => ehlo,
+
     /// The relay offers STARTTLS and accepts it.
     ///
     /// Without STARTTLS (RFC 3207 section 4) Postfix defers all mail where TLS is required
@@ -30,6 +59,34 @@ checks! {
     /// Use the relay's submission port (587, or 465 with `smtp_tls_wrappermode = yes`), and look for a firewall that
     /// inspects SMTP and takes STARTTLS out of it.
     "relay.starttls" ("RFC 3207 section 4") => starttls,
+
+    /// The relay takes messages as large as Postfix does.
+    ///
+    /// What Postfix takes from an application and the relay then refuses comes back as a bounce, with 552 (RFC 1870 section 6),
+    /// hours after the application believed it sent. `--message-size` says what `message_size_limit` is.
+    ///
+    /// # Fix
+    /// Let `message_size_limit` be no more than what the relay offers as SIZE.
+    "relay.size" ("RFC 1870 section 6") => size,
+
+    /// What the relay offers is what an SMTP server offers.
+    ///
+    /// PIPELINING saves round trips (RFC 2920); 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531) and REQUIRETLS (RFC 8689) decide
+    /// which messages can be sent. They count as offered under TLS (RFC 3207 section 4.2).
+    ///
+    /// # Fix
+    /// Ask the relay's operator what answers there, where it offers what no SMTP server does.
+    "relay.capabilities" ("RFC 5321 section 4.1.1.1") => capabilities,
+
+    /// The relay takes mail from this sender for these recipients.
+    ///
+    /// `--rcpt` asks for it: MAIL FROM, RCPT TO and RSET (RFC 5321 section 3.3), after the login where there is one; never
+    /// DATA, so that nothing is sent. A relay that does not know its client says so here at the latest, with "Relay access
+    /// denied".
+    ///
+    /// # Fix
+    /// See what the reply means with `mail-preflight explain "REPLY"`.
+    "relay.accepts" ("RFC 5321 section 3.3") => accepts,
 }
 
 async fn connect(cx: &Context) -> Result<Vec<Finding>, Abstain> {
@@ -69,20 +126,37 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
     let finding = match (cause, &dialogue.banner) {
         (Cause::Unwelcome(reply), None) => reply_status(reply, format!("greets with {reply}")),
         (Cause::Unwelcome(reply), Some(_)) => reply_status(reply, format!("EHLO is answered with {reply}")),
-        (Cause::Silent(why), None) if stage == Stage::Greeting => {
+        (Cause::Silent(why), None) if stage == Stage::Greeting && !is_begun(why) => {
             Finding::unknown(format!("{why}; the port may want TLS from the first byte (smtp_tls_wrappermode)"))
         }
         _ => broken(cause),
     };
     let Endpoint { host, port, .. } = &dialogue.endpoint;
+    let meant = match cause {
+        Cause::Unwelcome(reply) => explained(reply, host),
+        _ => None,
+    };
     finding.fix(Fix::Advice(match cause {
+        // Who has more to say about a reply than its code says it here.
+        Cause::Unwelcome(_) if meant.is_some_and(|row| !row.is_general()) => {
+            meant.map(|row| row.remedy).unwrap_or_default().to_owned()
+        }
+        Cause::Unwelcome(reply) if dialogue.banner.is_some() && reply.is_negative() => {
+            format!("Let myhostname (smtp_helo_name) be this machine's full public name, or ask the operator of {host} why it is refused")
+        }
         Cause::Unwelcome(reply) if reply.is_transient() => "Try again later: the relay turns clients away".to_owned(),
         Cause::Unwelcome(_) => format!("Ask the operator of {host} why it turns this machine away"),
+        Cause::Silent(why) if is_begun(why) => format!("Ask the operator of {host} why the answers come so slowly"),
         Cause::NotSmtp(_) | Cause::NoTls(_) => format!("Ask the operator of {host} which port speaks SMTP"),
         Cause::NoRoute(_) | Cause::Unreachable(_) | Cause::Lost(_) | Cause::Silent(_) => {
             format!("Let this machine reach port {port} of {host} (firewall), or use the port that its operator names")
         }
     }))
+}
+
+/// Whether the silence came in the middle of a reply.
+fn is_begun(why: &str) -> bool {
+    why.contains("only the beginning of the ")
 }
 
 fn loss(lost: &Lost, relayed: &Relayed) -> Finding {
@@ -94,10 +168,17 @@ fn loss(lost: &Lost, relayed: &Relayed) -> Finding {
             let elsewhere = !relayed.dialogues.is_empty();
             Finding::new(if elsewhere { Status::Skip } else { Status::Fail }, message)
         }
+        Loss::Loop { is_end: true, why } => lowered(Finding::fail(why.clone()), relayed),
+        Loss::Loop { is_end: false, why } => Finding::skip(format!("{why}: Postfix does not use it")),
+        Loss::Beyond(count) => {
+            let tried = relayed.dialogues.len();
+            Finding::skip(format!("{count} more addresses, not tried: {tried} are enough, and Postfix tries 5 itself"))
+        }
     };
     let fix = match lost.why {
         Loss::Nowhere(_) => Some(Fix::Advice("Correct relayhost, or publish the addresses of the relay".to_owned())),
-        Loss::Silent(_) | Loss::NoRoute(_) => None,
+        Loss::Loop { .. } => Some(Fix::Advice("Let relayhost lead to another machine than this one".to_owned())),
+        Loss::Silent(_) | Loss::NoRoute(_) | Loss::Beyond(_) => None,
     };
     finding.fix(fix).saw(lost.evidence.clone()).about(&lost.subject)
 }

@@ -8,6 +8,7 @@ use crate::{
     finding::quoted,
     net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld, wanted},
     relay::{broken, every, evidence, unused},
+    replies::{Row, explained},
 };
 
 checks! {
@@ -87,7 +88,8 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                 Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
             (Some(Attempt::Decided { mechanism, reply, status }), _) => {
-                decided(reply, status.as_deref(), mechanism.word(), &reservation(cx, dialogue))
+                let meant = explained(reply, &dialogue.endpoint.host);
+                decided(reply, status.as_deref(), mechanism.word(), &reservation(cx, dialogue), meant)
                     .fact("mechanism", mechanism.word())
             }
             (Some(Attempt::Withheld(why)), _) => return withheld(dialogue, why, &elsewhere),
@@ -99,7 +101,7 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     .await
 }
 
-fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &str) -> Finding {
+fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &str, meant: Option<&Row>) -> Finding {
     let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
     let message = |verdict: &str| format!("{mechanism} login {verdict}: {reply}{status}{reservation}");
     if reply.is_positive() {
@@ -116,13 +118,16 @@ fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &s
              application password, or have switched passwords off"
         }
     };
+    // What the table says of a refused login is about passwords.
+    let is_token = ["XOAUTH2", "OAUTHBEARER"].contains(&mechanism);
+    let advice = meant.filter(|row| !row.is_general() && !is_token).map_or(advice, |row| row.remedy);
     Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
 }
 
 /// What has to be said where the password went to somebody who has not proved to be the relay.
 fn reservation(cx: &Context, dialogue: &Dialogue) -> String {
     let level = cx.target.tls.level;
-    let wanted = wanted(cx, &dialogue.endpoint.host);
+    let wanted = wanted(cx, &dialogue.endpoint);
     match &dialogue.session {
         Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
         _ => format!("; the password was sent though the certificate is not verified, as --tls-level {level} allows"),

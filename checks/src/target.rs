@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
+pub use self::relayhost::Relayhost;
+use crate::{Mailbox, Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
+
+mod relayhost;
 
 /// What we were told about the mail system; by default nothing.
 #[derive(Default)]
@@ -30,11 +33,17 @@ pub struct Target {
     /// A message that was sent.
     pub message: Option<Message>,
     /// Postfix's `relayhost`.
-    pub relay: Option<NextHop>,
+    pub relay: Option<Relayhost>,
     /// How TLS to the relay is judged.
     pub tls: TlsPolicy,
     /// How to log in to the relay.
     pub sasl: Option<Credentials>,
+    /// The recipients that the relay is asked about.
+    pub recipients: Vec<Mailbox>,
+    /// Postfix's `message_size_limit`, where it was named; 0 is no limit.
+    pub message_size: Option<u64>,
+    /// How many messages leave on a day.
+    pub per_day: Option<u64>,
     /// Whether each authoritative server is asked by itself (`--authoritative`).
     pub authoritative: bool,
     /// Where to reach an endpoint instead of where DNS says it is.
@@ -159,7 +168,9 @@ impl fmt::Display for Host {
     }
 }
 
-/// Postfix's `relayhost`: `[host]:port`, `host:port`, `[address]:port`; without brackets the host's MX are the next-hop.
+const FORM: &str = "expected [HOST]:PORT, or DOMAIN:PORT for its MX";
+
+/// One destination of `relayhost`: `[host]:port`, `host:port`, `[address]:port`; without brackets the host's MX are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {
     /// The host, or the domain whose MX are meant.
@@ -179,29 +190,31 @@ impl FromStr for NextHop {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "expected [HOST]:PORT, or DOMAIN:PORT for its MX";
         let (host, port, bracketed) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(|| format!("the bracket is not closed; {form}"))?;
+            let (host, rest) = rest.split_once(']').ok_or_else(|| format!("the bracket is not closed; {FORM}"))?;
             match rest.strip_prefix(':') {
                 Some(port) => (host, Some(port), true),
                 None if rest.is_empty() => (host, None, true),
-                None => return Err(format!("{rest:?} after the bracket; {form}")),
+                None => return Err(format!("{rest:?} after the bracket; {FORM}")),
             }
         } else {
             match text.rsplit_once(':') {
+                Some((host, _)) if host.contains('[') => {
+                    return Err(format!("{text:?} names a transport, which relayhost does not have; {FORM}"));
+                }
                 Some((host, _)) if host.contains(':') => {
-                    return Err(format!("an IPv6 address needs brackets; {form}"));
+                    return Err(format!("an IPv6 address needs brackets; {FORM}"));
                 }
                 Some((host, port)) => (host, Some(port), false),
                 None => (text, None, false),
             }
         };
-        let port =
-            port.map_or(Ok(25), |port| service(port).ok_or_else(|| format!("no such port: {port:?}; {form}")))?;
+        let port = port
+            .map_or(Ok(25), |port| service(port).ok_or_else(|| format!("no such port: {port:?}, {PORTS}; {FORM}")))?;
         let literal = host.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| host.get(5..));
         let host = match literal.unwrap_or(host).parse() {
             Ok(address) => Host::Address(address),
-            Err(_) => Host::Name(named(host).map_err(|why| format!("the host {host:?} {why}; {form}"))?),
+            Err(_) => Host::Name(named(host).map_err(|why| format!("the host {host:?} {why}; {FORM}"))?),
         };
         Ok(Self { host, port, bracketed })
     }
@@ -226,6 +239,8 @@ fn named(host: &str) -> Result<Name, String> {
     }
     Ok(name)
 }
+
+const PORTS: &str = "expected a number, smtp, submission or submissions";
 
 /// A port by number or by the names that `/etc/services` gives mail's.
 fn service(text: &str) -> Option<u16> {
@@ -350,8 +365,10 @@ mod tests {
             ("[192.0.2.25]:587", "[192.0.2.25]:587"),
             ("[2001:db8::25]:587", "[2001:db8::25]:587"),
             ("[ipv6:2001:db8::25]", "[2001:db8::25]:25"),
+            ("[a.example]:587, [b.example]:587", "[a.example]:587, [b.example]:587"),
+            (" a.example,[b.example]:smtps\tA.example ", "a.example:25, [b.example]:465"),
         ] {
-            assert_eq!(text.parse::<NextHop>().unwrap().to_string(), shown, "{text}");
+            assert_eq!(text.parse::<Relayhost>().unwrap().to_string(), shown, "{text}");
         }
         for (text, why) in [
             ("[smtp.example.net:587", "the bracket is not closed"),
@@ -361,9 +378,15 @@ mod tests {
             ("2001:db8::25", "needs brackets"),
             ("[]:587", "is empty"),
             ("[192.0.2.300]:587", "is no address"),
-            ("[a b]:587", "has the character ' '"),
+            ("[a\u{7}b]:587", "has the character '\\u{7}'"),
+            ("[a b]:587", "the bracket is not closed"),
+            ("[smtp.example.net]:imap", "expected a number, smtp, submission or submissions"),
+            ("smtp:[smtp.example.net]:587", "names a transport"),
+            ("", "is empty"),
+            (" , ", "is empty"),
+            ("[a.example]:587, [b.example]:no", "no such port"),
         ] {
-            let error = text.parse::<NextHop>().unwrap_err();
+            let error = text.parse::<Relayhost>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -122,7 +122,7 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
             "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same"
         }
     };
-    let verified = match session.trust(cx.target.tls.level, &wanted(cx, &dialogue.endpoint.host)) {
+    let verified = match session.trust(cx.target.tls.level, &wanted(cx, &dialogue.endpoint)) {
         Trust::Verified => "Verified: ",
         Trust::Trusted => "Trusted: ",
         // The chain is not to blame for the name.
@@ -171,7 +171,7 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     /// A certificate of a large provider has hundreds of names.
     const MOST: usize = 10;
     judged(cx, |dialogue, session| {
-        let wanted = wanted(cx, &dialogue.endpoint.host);
+        let wanted = wanted(cx, &dialogue.endpoint);
         let all = session.names.all();
         let finding = match session.names.matching(&wanted) {
             Some(name) if session.names.are_common() => Finding::warn(format!(
@@ -249,7 +249,7 @@ fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abst
 
 fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Finding) -> Finding {
     let level = cx.target.tls.level;
-    let trust = session.trust(level, &wanted(cx, &dialogue.endpoint.host));
+    let trust = session.trust(level, &wanted(cx, &dialogue.endpoint));
     let defers = level >= TlsLevel::Verify && trust != Trust::Verified;
     finding
         .fact("trust", trust.to_string())

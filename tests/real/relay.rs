@@ -90,6 +90,18 @@ const CASES: &[Case] = &[
         ("relay.connect", "", "unknown", "")]),
     ("wrappermode at level may", "[relay.example.test]:{smtps} --tls-wrappermode --tls-level may --only relay", 1, &[
         ("relay.starttls", "", "fail", "smtp_tls_wrappermode needs")]),
+    ("several relays, of which the first does not answer", "[dead.example.test]:{trusted},[relay.example.test]:{trusted} --only relay,tls", 0, &[
+        ("relay.connect", "dead.example.test:{trusted} 127.0.0.2", "warn", "another address"),
+        ("relay.connect", "relay.example.test:{trusted} 127.0.0.1", "pass", "220"),
+        ("relay.banner", "relay.example.test:{trusted} 127.0.0.1", "pass", "relay.example.test"),
+        ("relay.ehlo", "relay.example.test:{trusted} 127.0.0.1", "pass", "relay.example.test"),
+        ("relay.size", "relay.example.test:{trusted} 127.0.0.1", "pass", "takes 10240000 octets"),
+        ("relay.capabilities", "relay.example.test:{trusted} 127.0.0.1", "pass", "PIPELINING")]),
+    ("a message too big", "[relay.example.test]:{trusted} --only relay,tls --message-size 20480000", 1, &[
+        ("relay.size", "", "fail", "takes 10240000 octets")]),
+    // Its default_transport is error, which smtpd says at once.
+    ("mail for strangers", "[relay.example.test]:{trusted} --only relay,tls --rcpt alice@example.org", 1, &[
+        ("relay.accepts", "relay.example.test:{trusted} 127.0.0.1", "fail", "about this recipient, not about relaying")]),
     ("Dovecot's submission service", "[relay.example.test]:{submission} --only relay,tls", 0, &[
         ("relay.connect", "", "pass", "220"),
         ("tls.chain", "", "pass", "Trusted")]),

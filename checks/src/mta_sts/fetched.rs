@@ -110,6 +110,8 @@ fn nowhere(cx: &Context, lost: &Lost) -> Finding {
             Finding::fail(format!("{why}: a record without a policy")).fix(publish)
         }
         Loss::Nowhere(why) => Finding::unknown(format!("{why}, and --protocols leaves the others out")),
+        Loss::Loop { why, .. } => Finding::fail(why.clone()),
+        Loss::Beyond(more) => Finding::skip(format!("{more} more addresses are not asked")),
         Loss::NoRoute(family) => Finding::unknown(format!("this machine has no way to {} addresses", family.name())),
     }
 }

@@ -25,7 +25,11 @@ use super::{
     smtp::{Cause, Endpoint, Lost, connected, located},
     tls::{self, Anchors, Fault, Refusal, Session, Socket, Wanted},
 };
-use crate::{Context, Evidence, Name, finding::quoted, target::Host};
+use crate::{
+    Context, Evidence, Name,
+    finding::quoted,
+    target::{Host, NextHop},
+};
 
 /// The only port (RFC 8461 section 3.3).
 const PORT: u16 = 443;
@@ -119,7 +123,9 @@ impl Https {
             outcome: Err(Obstacle::Unconnected),
             endpoint: None,
         };
-        let (endpoints, anchors) = join(located(cx, Host::Name(host.clone()), PORT), self.anchors(cx)).await;
+        let server = Host::Name(host.clone());
+        let hop = NextHop { host: server.clone(), port: PORT, bracketed: true };
+        let (endpoints, anchors) = join(located(cx, &hop, server), self.anchors(cx)).await;
         let endpoints = match endpoints {
             Ok(endpoints) => endpoints,
             Err(lost) => return Fetch { outcome: Err(Obstacle::Nowhere(lost)), ..fetch },

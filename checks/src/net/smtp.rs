@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 pub(super) use self::{dialogue::connected, route::located};
 pub(crate) use self::{
     dialogue::{Dialogue, wanted},
+    envelope::{Asked, Envelope, Unasked},
     login::{Attempt, Withheld},
     reply::Reply,
     route::{Endpoint, Loss, Lost},
@@ -18,9 +19,10 @@ use self::{
     redaction::Redaction,
 };
 use super::{Deadline, NoAnswer};
-use crate::{Abstain, Context, NextHop, TlsLevel};
+use crate::{Abstain, Context, Relayhost, TlsLevel};
 
 mod dialogue;
+mod envelope;
 mod login;
 mod redaction;
 mod reply;
@@ -40,15 +42,15 @@ pub(crate) struct Relayed {
     pub(crate) lost: Vec<Lost>,
 }
 
-/// The addresses at which `hop` is reached.
+/// The addresses at which `relay` is reached.
 ///
 /// # Errors
 /// None is known, because DNS did not answer.
-pub(crate) async fn addresses(cx: &Context, hop: &NextHop) -> Result<Vec<IpAddr>, NoAnswer> {
-    let (endpoints, lost) = route::endpoints(cx, hop).await;
+pub(crate) async fn addresses(cx: &Context, relay: &Relayhost) -> Result<Vec<IpAddr>, NoAnswer> {
+    let (endpoints, lost) = route::endpoints(cx, relay).await;
     let silence = lost.into_iter().find_map(|lost| match lost.why {
         Loss::Silent(silence) => Some(silence),
-        Loss::Nowhere(_) | Loss::NoRoute(_) => None,
+        _ => None,
     });
     match (endpoints.is_empty(), silence) {
         (true, Some(silence)) => Err(silence),
@@ -68,7 +70,7 @@ impl Relay {
     }
 
     async fn talk(&self, cx: &Context) -> Result<Relayed, Abstain> {
-        let Some(hop) = &cx.target.relay else {
+        let Some(relay) = &cx.target.relay else {
             return Err(Abstain::NotApplicable("no relay given: mail is sent directly".to_owned()));
         };
         let policy = &cx.target.tls;
@@ -76,7 +78,7 @@ impl Relay {
             let anchors = policy.anchors.clone();
             tokio::task::spawn_blocking(move || anchors.warm());
         }
-        let (endpoints, lost) = route::endpoints(cx, hop).await;
+        let (endpoints, lost) = route::endpoints(cx, relay).await;
         let script = Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) };
         let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);

@@ -194,10 +194,14 @@ fn server_name(host: &Host) -> ServerName<'static> {
 }
 
 fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
-    use rustls::Error;
+    use rustls::{Error, InvalidMessage};
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::AlertReceived(alert)) => alerted(&snake_case(&format!("{alert:?}"))),
         Some(Error::InvalidMessage(_)) if !starts_as_tls(head) => Refusal::NotTls(sample(head)),
+        // OpenSSL reads certificates of up to 100 KiB together (SSL_CTX_set_max_cert_list).
+        Some(Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        )) => Refusal::Ours("the server's certificates are of over 64 KiB, more than this tool reads".to_owned()),
         Some(Error::General(why)) => Refusal::Ours(why.clone()),
         Some(Error::InvalidCertificate(_)) => {
             Refusal::Broken("the server has not the key of its certificate".to_owned())

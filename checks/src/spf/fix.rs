@@ -16,11 +16,15 @@ use crate::{Context, Fix, Name, address::Family};
 /// A record for a domain that has none: it names the outgoing addresses, or the provider that sends.
 pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
     let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    let terms = match relay.map(|relay| provider(&relay.host)) {
+    let mut terms: Vec<String> = match relay {
         None => cx.outgoing().await.addresses.into_iter().map(term).collect(),
-        Some(Some(provider)) => vec![format!("include:{}", provider.include)],
-        Some(None) => Vec::new(),
+        Some(relay) => relay
+            .next_hops()
+            .filter_map(|hop| provider(&hop.host))
+            .map(|provider| format!("include:{}", provider.include))
+            .collect(),
     };
+    terms.dedup();
     if terms.is_empty() {
         let advice = "Publish v=spf1, a term for every system that sends for the domain, and ~all";
         return Some(Fix::Advice(advice.to_owned()));

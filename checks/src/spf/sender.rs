@@ -12,7 +12,7 @@ use super::{
     shown,
     tree::{Published, Tree, published},
 };
-use crate::{Abstain, Context, Finding, Fix, Name, NextHop, Status, address::Family, net::smtp};
+use crate::{Abstain, Context, Finding, Fix, Name, Relayhost, Status, address::Family, net::smtp};
 
 /// The result for MAIL FROM at `domain` from `address`.
 pub(super) async fn evaluation(cx: &Context, domain: &Name, address: IpAddr) -> Evaluation {
@@ -30,12 +30,28 @@ pub(super) async fn sender(cx: &Context) -> Vec<Finding> {
 
 /// The findings of one domain: by outgoing address, or by the relay's provider.
 async fn senders(cx: &Context, domain: &Name) -> Vec<Finding> {
-    let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    match relay.map(|relay| (relay, provider(&relay.host))) {
-        None => own_addresses(cx, domain).await,
-        Some((_, Some(provider))) => vec![via(cx, domain, provider).await],
-        Some((relay, None)) => relay_addresses(cx, domain, relay).await,
+    let Some(relay) = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty()) else {
+        return own_addresses(cx, domain).await;
+    };
+    let (providers, others) = parted(relay);
+    let mut findings = join_all(providers.into_iter().map(|provider| via(cx, domain, provider))).await;
+    if let Some(others) = others {
+        findings.extend(relay_addresses(cx, domain, &others).await);
     }
+    findings
+}
+
+/// The providers among the next-hops, each once, and the next-hops that nobody knows.
+fn parted(relay: &Relayhost) -> (Vec<&'static Provider>, Option<Relayhost>) {
+    let mut providers: Vec<&Provider> = Vec::new();
+    for found in relay.next_hops().filter_map(|hop| provider(&hop.host)) {
+        if !providers.iter().any(|known| known.include == found.include) {
+            providers.push(found);
+        }
+    }
+    let mut others = relay.next_hops().filter(|hop| provider(&hop.host).is_none()).cloned();
+    let others = others.next().map(|first| Relayhost { first, rest: others.collect() });
+    (providers, others)
 }
 
 async fn own_addresses(cx: &Context, domain: &Name) -> Vec<Finding> {
@@ -137,7 +153,7 @@ async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree)
 }
 
 /// Behind a relay that nobody knows: the address we connect to is as good a guess as any, and only that.
-async fn relay_addresses(cx: &Context, domain: &Name, relay: &NextHop) -> Vec<Finding> {
+async fn relay_addresses(cx: &Context, domain: &Name, relay: &Relayhost) -> Vec<Finding> {
     let advice = "outgoing addresses unknown, name them with --ip";
     let addresses = match smtp::addresses(cx, relay).await {
         Ok(addresses) if addresses.is_empty() => return vec![Finding::skip(advice).about(domain)],
@@ -154,52 +170,71 @@ async fn relay_addresses(cx: &Context, domain: &Name, relay: &NextHop) -> Vec<Fi
     join_all(judged).await
 }
 
-/// How SPF will come out at receivers for MAIL FROM at a domain, whichever outgoing address is used.
+/// How SPF will come out at receivers for MAIL FROM at a domain, whichever outgoing address is used: the best first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outlook {
     Pass(String),
-    Fail(String),
-    /// It could not be found out.
-    Unknown(String),
     /// The outgoing addresses are not known.
     Unjudged(String),
+    /// It could not be found out.
+    Unknown(String),
+    Fail(String),
 }
 
 /// What [`sender`] finds out about one domain, in a word for other families: SPF is only as good as the outgoing
 /// address that does worst.
 pub(crate) async fn outlook(cx: &Context, domain: &Name) -> Outlook {
-    let relay = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty());
-    let (addresses, silence) = match relay.map(|relay| (relay, provider(&relay.host))) {
-        Some((_, Some(provider))) => {
-            let finding = via(cx, domain, provider).await;
-            return match finding.status {
-                Status::Pass => Outlook::Pass(format!("passes ({})", finding.message)),
-                Status::Unknown => Outlook::Unknown(finding.message),
-                Status::Skip if finding.owner.is_none() => Outlook::Unjudged(finding.message),
-                Status::Skip | Status::Warn | Status::Fail => Outlook::Fail(format!("does not pass ({})", finding.message)),
-            };
-        }
-        Some((relay, None)) => match smtp::addresses(cx, relay).await {
-            Ok(addresses) => (addresses, None),
-            Err(silence) => return Outlook::Unknown(silence.to_string()),
-        },
-        None => {
-            // The records are asked for while the host's addresses are.
-            let (mut outgoing, _) = join(cx.outgoing(), Tree::fetch(cx, domain)).await;
-            (outgoing.addresses, outgoing.silences.pop().map(|(_, silence)| silence))
-        }
+    let Some(relay) = cx.target.relay.as_ref().filter(|_| cx.target.ips.is_empty()) else {
+        // The records are asked for while the host's addresses are.
+        let (mut outgoing, _) = join(cx.outgoing(), Tree::fetch(cx, domain)).await;
+        let silence = outgoing.silences.pop().map(|(_, silence)| silence.to_string());
+        return outlook_from(cx, domain, &outgoing.addresses, silence).await;
     };
+    let (providers, others) = parted(relay);
+    let known = join_all(providers.into_iter().map(|provider| outlook_via(cx, domain, provider))).await;
+    let other = match others {
+        Some(others) => Some(outlook_behind(cx, domain, &others).await),
+        None => None,
+    };
+    known.into_iter().chain(other).max().unwrap_or_else(|| Outlook::Unjudged("no relay".to_owned()))
+}
+
+async fn outlook_via(cx: &Context, domain: &Name, provider: &Provider) -> Outlook {
+    let finding = via(cx, domain, provider).await;
+    match finding.status {
+        Status::Pass => Outlook::Pass(format!("passes ({})", finding.message)),
+        Status::Unknown => Outlook::Unknown(finding.message),
+        Status::Skip if finding.owner.is_none() => Outlook::Unjudged(finding.message),
+        Status::Skip | Status::Warn | Status::Fail => Outlook::Fail(format!("does not pass ({})", finding.message)),
+    }
+}
+
+/// The relay may send from other addresses than it listens at: what fails from these proves nothing.
+async fn outlook_behind(cx: &Context, domain: &Name, relay: &Relayhost) -> Outlook {
+    let addresses = match smtp::addresses(cx, relay).await {
+        Ok(addresses) => addresses,
+        Err(silence) => return Outlook::Unknown(silence.to_string()),
+    };
+    match outlook_from(cx, domain, &addresses, None).await {
+        Outlook::Pass(_) => Outlook::Pass("passes from the relay's own address".to_owned()),
+        Outlook::Fail(_) => Outlook::Unjudged("outgoing addresses unknown, name them with --ip".to_owned()),
+        outlook => outlook,
+    }
+}
+
+async fn outlook_from(cx: &Context, domain: &Name, addresses: &[IpAddr], silence: Option<String>) -> Outlook {
     let evaluations = join_all(addresses.iter().map(|address| evaluation(cx, domain, *address))).await;
     let judged = || addresses.iter().zip(&evaluations);
     let shown = |(address, evaluation): (&IpAddr, &Evaluation)| format!("{} from {address}", evaluation.verdict);
-    let unsettled = judged().find(|(_, evaluation)| evaluation.verdict == Verdict::Temperror);
-    match judged().find(|(_, evaluation)| !matches!(evaluation.verdict, Verdict::Pass | Verdict::Temperror)) {
-        Some(_) if relay.is_some() => Outlook::Unjudged("outgoing addresses unknown, name them with --ip".to_owned()),
-        Some(failed) => Outlook::Fail(shown(failed)),
-        None if unsettled.is_some() => Outlook::Unknown(unsettled.map(shown).unwrap_or_default()),
-        None if silence.is_some() => Outlook::Unknown(silence.map(|silence| silence.to_string()).unwrap_or_default()),
-        None if addresses.is_empty() => Outlook::Unjudged("no outgoing address known, name it with --ip".to_owned()),
-        None if relay.is_some() => Outlook::Pass("passes from the relay's own address".to_owned()),
-        None => Outlook::Pass("passes".to_owned()),
+    let unsettled = judged().find(|(_, evaluation)| evaluation.verdict == Verdict::Temperror).map(shown);
+    let failed = judged().find(|(_, evaluation)| !matches!(evaluation.verdict, Verdict::Pass | Verdict::Temperror));
+    match (failed.map(shown), unsettled.or(silence)) {
+        (Some(failed), _) => Outlook::Fail(failed),
+        (None, Some(unsettled)) => Outlook::Unknown(unsettled),
+        (None, None) if addresses.is_empty() => {
+            Outlook::Unjudged("no outgoing address known, name it with --ip".to_owned())
+        }
+        (None, None) => Outlook::Pass("passes".to_owned()),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    envelope::{self, Asked, Unasked},
     login::{Attempt, Mechanism, Withheld, log_in},
     redaction::Redaction,
     reply::Reply,
@@ -54,6 +55,10 @@ pub(crate) struct Dialogue {
     /// The reply to EHLO under TLS.
     pub(crate) secured: Option<Reply>,
     pub(crate) login: Option<Attempt>,
+    /// What was asked about the envelope.
+    pub(crate) asked: Option<Asked>,
+    /// The reply to EHLO, where HELO had to do.
+    pub(crate) no_ehlo: Option<Reply>,
     /// What ended it early, and where.
     pub(crate) broke: Option<(Stage, Cause)>,
     pub(crate) transcript: Transcript,
@@ -128,6 +133,8 @@ impl Dialogue {
             session: None,
             secured: None,
             login: None,
+            asked: None,
+            no_ehlo: None,
             broke: None,
             transcript: Transcript::default(),
         };
@@ -159,7 +166,11 @@ impl Dialogue {
         let me = introduction(script.cx, &socket);
         if !policy.wrappermode {
             let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
-            let outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
+            let mut outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
+            // Postfix gives the mail to a server without TLS at these levels.
+            if matches!(outcome, Ok(false)) && policy.level <= TlsLevel::May {
+                outcome = self.offer_envelope(&mut wire, script.cx).await.map(|()| false);
+            }
             if !matches!(outcome, Ok(true)) {
                 wire.quit().await;
                 return outcome.map(drop);
@@ -184,7 +195,8 @@ impl Dialogue {
     ) -> Result<bool, Cause> {
         wire.enter(Stage::Greeting);
         self.banner = Some(welcome(wire.banner().await?)?);
-        let greeting = self.greeting.insert(greeted(wire, me).await?);
+        let greeting = greeted(wire, me, &mut self.no_ehlo).await?;
+        let greeting = self.greeting.insert(greeting);
         if level == TlsLevel::None || !greeting.offers("STARTTLS") {
             return Ok(false);
         }
@@ -223,7 +235,8 @@ impl Dialogue {
         if self.banner.is_none() {
             self.banner = Some(welcome(wire.banner().await?)?);
         }
-        let offered = self.secured.insert(greeted(wire, me).await?).mechanisms();
+        let greeting = greeted(wire, me, &mut self.no_ehlo).await?;
+        let offered = self.secured.insert(greeting).mechanisms();
         self.login = Some(match self.permitted(cx, &offered) {
             Err(why) => Attempt::Withheld(why),
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
@@ -232,7 +245,43 @@ impl Dialogue {
                 log_in(wire, mechanism, credentials).await?
             }
         });
-        Ok(())
+        self.offer_envelope(wire, cx).await
+    }
+
+    /// MAIL FROM and RCPT TO, where Postfix would send mail.
+    async fn offer_envelope<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<'_, S>,
+        cx: &Context,
+    ) -> Result<(), Cause> {
+        let greeting = match (self.unasked(cx), self.secured.as_ref().or(self.greeting.as_ref())) {
+            (None, Some(greeting)) => greeting,
+            (why, _) => {
+                self.asked = why.map(Asked::Not);
+                return Ok(());
+            }
+        };
+        wire.enter(Stage::Envelope);
+        envelope::asked(wire, cx, greeting, &mut self.asked).await
+    }
+
+    /// Why nothing is asked about the envelope here.
+    fn unasked(&self, cx: &Context) -> Option<Unasked> {
+        if cx.target.recipients.is_empty() {
+            return Some(Unasked::NoRecipients);
+        }
+        match &self.login {
+            Some(Attempt::Decided { reply, .. }) if reply.is_positive() => return None,
+            Some(Attempt::Withheld(Withheld::Elsewhere)) => return Some(Unasked::Elsewhere),
+            _ if cx.target.sasl.is_some() => return Some(Unasked::NoLogin),
+            _ => {}
+        }
+        let level = cx.target.tls.level;
+        let is_verified = |session: &Session| {
+            session.is_trusted(level) && session.names.matching(&wanted(cx, &self.endpoint)).is_some()
+        };
+        let is_wanted = level >= TlsLevel::Verify && !self.session.as_ref().is_some_and(is_verified);
+        is_wanted.then_some(Unasked::Unverified)
     }
 
     /// What to log in with, if nothing speaks against a login here.
@@ -248,17 +297,17 @@ impl Dialogue {
         if !session.is_trusted(policy.level) {
             return Err(Withheld::Untrusted);
         }
-        match session.names.matching(&wanted(cx, &self.endpoint.host)) {
+        match session.names.matching(&wanted(cx, &self.endpoint)) {
             Some(_) => Ok((mechanism, credentials)),
             None => Err(Withheld::Misnamed),
         }
     }
 }
 
-/// The names that Postfix looks for in the certificate of `host`: at `secure` those of the next-hop, else the host's.
-pub(crate) fn wanted(cx: &Context, host: &Host) -> Vec<Wanted> {
-    let next_hop = cx.target.relay.as_ref().map(|hop| &hop.host).filter(|_| cx.target.tls.level == TlsLevel::Secure);
-    match (next_hop, host) {
+/// The names that Postfix looks for in the certificate of `endpoint`: at `secure` those of the next-hop, else the host's.
+pub(crate) fn wanted(cx: &Context, endpoint: &Endpoint) -> Vec<Wanted> {
+    let next_hop = Some(&endpoint.next_hop.host).filter(|_| cx.target.tls.level == TlsLevel::Secure);
+    match (next_hop, &endpoint.host) {
         (Some(next_hop), _) => vec![Wanted::Host(bare(next_hop)), Wanted::Below(bare(next_hop))],
         (None, Host::Name(name)) => vec![Wanted::Host(name.to_string())],
         (None, Host::Address(address)) => vec![Wanted::Address(*address)],
@@ -305,9 +354,16 @@ fn introduction(cx: &Context, socket: &Socket) -> String {
 }
 
 /// EHLO; HELO for the server that does not know it (RFC 5321 section 3.2).
-async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<'_, S>, me: &str) -> Result<Reply, Cause> {
+async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<'_, S>,
+    me: &str,
+    no_ehlo: &mut Option<Reply>,
+) -> Result<Reply, Cause> {
     match wire.command(&format!("EHLO {me}")).await? {
-        reply if reply.is_negative() => welcome(wire.command(&format!("HELO {me}")).await?),
+        reply if reply.is_negative() => {
+            *no_ehlo = Some(reply);
+            welcome(wire.command(&format!("HELO {me}")).await?)
+        }
         reply => welcome(reply),
     }
 }

@@ -43,6 +43,11 @@ impl Reply {
         self.parameters(keyword).next().is_some()
     }
 
+    /// What EHLO says behind `keyword`, if it offers that.
+    pub(crate) fn parameter<'a>(&'a self, keyword: &'a str) -> Option<&'a str> {
+        self.parameters(keyword).next()
+    }
+
     /// The mechanisms of AUTH, in upper case (RFC 4954 section 3); some servers still write `AUTH=` before them.
     pub(crate) fn mechanisms(&self) -> Vec<String> {
         let mut mechanisms: Vec<String> = Vec::new();

@@ -5,10 +5,16 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
 
-use crate::{Context, Evidence, Name, NextHop, address::Family, net::NoAnswer, target::Host};
+use crate::{Context, Evidence, Name, NextHop, Relayhost, address::Family, net::NoAnswer, target::Host};
+
+/// Postfix tries smtp_mx_address_limit = 5 addresses, two sessions of them; we want to see all, but not any number.
+const MOST: usize = 20;
+
+/// Postfix looks for loops at this port alone (SMTP_MISC_FLAG_LOOP_DETECT of its smtp_connect.c).
+const SMTP: u16 = 25;
 
 /// One address of one host of the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: IpAddr,
     /// Where the connection really goes: elsewhere with `--connect-to`.
     pub(in crate::net) socket: SocketAddr,
+    /// The destination of relayhost that it belongs to.
+    pub(crate) next_hop: NextHop,
 }
 
 /// A part of the relay that there is no dialogue with.
@@ -38,6 +46,10 @@ pub(crate) enum Loss {
     Silent(NoAnswer),
     /// This machine has no way to such addresses.
     NoRoute(Family),
+    /// Postfix does not go there, because it would come back to this host: whether nothing else is left.
+    Loop { is_end: bool, why: String },
+    /// There are more addresses than are asked: how many.
+    Beyond(usize),
 }
 
 impl fmt::Display for Endpoint {
@@ -46,15 +58,52 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Every endpoint of `hop`, in Postfix's order, and what of it leads nowhere.
-pub(super) async fn endpoints(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Vec<Lost>) {
-    let hosts = match hosts(cx, hop).await {
+/// Every endpoint of `relay`, in Postfix's order, and what of it leads nowhere.
+pub(super) async fn endpoints(cx: &Context, relay: &Relayhost) -> (Vec<Endpoint>, Vec<Lost>) {
+    let (mut endpoints, mut lost): (Vec<Endpoint>, Vec<Lost>) = Default::default();
+    for (found, missing) in join_all(relay.next_hops().map(|hop| endpoints_of(cx, hop))).await {
+        // Two next-hops may lead to one host.
+        for endpoint in found {
+            if !endpoints.iter().any(|known| known.to_string() == endpoint.to_string()) {
+                endpoints.push(endpoint);
+            }
+        }
+        for nothing in missing {
+            if !lost.iter().any(|known| known.subject == nothing.subject) {
+                lost.push(nothing);
+            }
+        }
+    }
+    let beyond = endpoints.len().saturating_sub(MOST);
+    endpoints.truncate(MOST);
+    if beyond > 0 {
+        lost.push(Lost { subject: format!("{relay} beyond"), why: Loss::Beyond(beyond), evidence: Vec::new() });
+    }
+    (endpoints, lost)
+}
+
+async fn endpoints_of(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Vec<Lost>) {
+    let (hosts, own) = join(hosts(cx, hop), own_addresses(cx, hop.port)).await;
+    let hosts = match hosts {
         Ok(hosts) => hosts,
         Err(lost) => return (Vec::new(), vec![lost]),
     };
+    let found = join_all(hosts.iter().map(|(_, host)| located(cx, hop, host.clone()))).await;
+    let is_own = |endpoint: &Endpoint| own.contains(&endpoint.address);
+    // Postfix uses no exchanger that is as good as this host, or worse: mail would go in circles.
+    let placed = hosts.iter().zip(&found);
+    let cut = placed.filter(|(_, found)| found.iter().flatten().any(is_own)).map(|((place, _), _)| *place).min();
     let (mut endpoints, mut lost) = (Vec::new(), Vec::new());
-    for found in join_all(hosts.into_iter().map(|host| located(cx, host, hop.port))).await {
+    for ((place, host), found) in hosts.iter().zip(found) {
         match found {
+            Ok(found) if cut.is_some_and(|cut| *place >= cut) => {
+                let is_best = hosts.first().is_some_and(|(best, _)| cut == Some(*best));
+                let is_end = is_best && found.iter().any(is_own);
+                let why = format!("mail for {} loops back to this host", hop.host);
+                let why = if is_end { why } else { format!("{host} is no better an exchanger than this host itself") };
+                let subject = format!("{host}:{}", hop.port);
+                lost.push(Lost { subject, why: Loss::Loop { is_end, why }, evidence: Vec::new() });
+            }
             Ok(found) => endpoints.extend(found),
             Err(nothing) => lost.push(nothing),
         }
@@ -62,11 +111,18 @@ pub(super) async fn endpoints(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Ve
     (endpoints, lost)
 }
 
-/// The host itself in brackets; otherwise its mail exchangers (RFC 5321 section 5.1).
-async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<Host>, Lost> {
+/// The addresses of this host where Postfix looks for loops, as far as DNS knows them; `--ip` may name those of the relay.
+async fn own_addresses(cx: &Context, port: u16) -> Vec<IpAddr> {
+    let Some(hostname) = cx.target.hostname.as_ref().filter(|_| port == SMTP) else { return Vec::new() };
+    let answers = join_all(cx.families().map(|family| cx.forward(hostname, family))).await;
+    answers.into_iter().flatten().flatten().collect()
+}
+
+/// The host itself in brackets; otherwise its mail exchangers (RFC 5321 section 5.1), each with its preference.
+async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<(u16, Host)>, Lost> {
     let domain = match &hop.host {
         Host::Name(domain) if !hop.bracketed && !is_redirected(cx, &hop.host, hop.port) => domain,
-        host => return Ok(vec![host.clone()]),
+        host => return Ok(vec![(0, host.clone())]),
     };
     let lost = |why, evidence| Lost { subject: format!("{domain}:{}", hop.port), why, evidence };
     let answer = match cx.net.dns.ask(domain, RecordType::MX).await {
@@ -77,38 +133,39 @@ async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<Host>, Lost> {
         return Err(lost(Loss::Nowhere(answer.absence()), vec![answer.evidence()]));
     }
     let exchanges = answer.exchanges();
-    let mut hosts: Vec<Name> = Vec::new();
-    for (_, exchange) in &exchanges {
-        if !exchange.is_root() && !hosts.contains(exchange) {
-            hosts.push(exchange.clone());
+    let mut hosts: Vec<(u16, Name)> = Vec::new();
+    for (preference, exchange) in &exchanges {
+        if !exchange.is_root() && !hosts.iter().any(|(_, host)| host == exchange) {
+            hosts.push((*preference, exchange.clone()));
         }
     }
     match (exchanges.is_empty(), hosts.is_empty()) {
-        (true, _) => Ok(vec![Host::Name(domain.clone())]),
+        (true, _) => Ok(vec![(0, Host::Name(domain.clone()))]),
         (false, true) => {
             let why = format!("{domain} has a null MX: it takes no mail (RFC 7505)");
             Err(lost(Loss::Nowhere(why), vec![answer.evidence()]))
         }
-        (false, false) => Ok(hosts.into_iter().map(Host::Name).collect()),
+        (false, false) => Ok(hosts.into_iter().map(|(place, host)| (place, Host::Name(host))).collect()),
     }
 }
 
-/// Every endpoint of `host`.
-pub(in crate::net) async fn located(cx: &Context, host: Host, port: u16) -> Result<Vec<Endpoint>, Lost> {
+/// Every endpoint of `host`, a host of `hop`.
+pub(in crate::net) async fn located(cx: &Context, hop: &NextHop, host: Host) -> Result<Vec<Endpoint>, Lost> {
+    let (port, next_hop) = (hop.port, hop.clone());
     if let Some(socket) = redirected(cx, &host, port) {
-        return Ok(vec![Endpoint { host, port, address: socket.ip(), socket }]);
+        return Ok(vec![Endpoint { host, port, address: socket.ip(), socket, next_hop }]);
     }
-    let addresses = addresses(cx, &host, port).await?;
+    let addresses = addresses(cx, &host, hop).await?;
     let endpoint = |address: IpAddr| {
         let socket = cx.target.redirect(&address.to_string(), port).unwrap_or(SocketAddr::new(address, port));
-        Endpoint { host: host.clone(), port, address, socket }
+        Endpoint { host: host.clone(), port, address, socket, next_hop: next_hop.clone() }
     };
     Ok(addresses.into_iter().map(endpoint).collect())
 }
 
-async fn addresses(cx: &Context, host: &Host, port: u16) -> Result<Vec<IpAddr>, Lost> {
+async fn addresses(cx: &Context, host: &Host, hop: &NextHop) -> Result<Vec<IpAddr>, Lost> {
     let protocols = cx.target.protocols;
-    let lost = |why, evidence| Lost { subject: format!("{host}:{port}"), why, evidence };
+    let lost = |why, evidence| Lost { subject: format!("{host}:{}", hop.port), why, evidence };
     let name = match host {
         Host::Name(name) => name,
         Host::Address(address) if protocols.include(Family::of(*address)) => return Ok(vec![*address]),
@@ -120,7 +177,17 @@ async fn addresses(cx: &Context, host: &Host, port: u16) -> Result<Vec<IpAddr>, 
     match cx.net.dns.addresses(name, protocols).await {
         Err(silence) => Err(lost(Loss::Silent(silence.clone()), vec![silence.evidence()])),
         Ok(addresses) if addresses.is_empty() => {
-            let (why, evidence) = absence(cx, name).await;
+            let (mut why, mut evidence) = absence(cx, name).await;
+            // Brackets around a domain that has only exchangers are an easy slip.
+            if hop.bracketed
+                && let Ok(answer) = cx.net.dns.ask(name, RecordType::MX).await
+            {
+                let exchanges = answer.exchanges();
+                if let Some((_, exchange)) = exchanges.iter().find(|(_, exchange)| !exchange.is_root()) {
+                    why = format!("{why}, but MX {exchange}: with brackets Postfix does not look for that");
+                    evidence.push(answer.evidence());
+                }
+            }
             Err(lost(Loss::Nowhere(why), evidence))
         }
         Ok(addresses) => Ok(addresses),

@@ -39,6 +39,8 @@ pub(crate) enum Stage {
     Secured,
     /// AUTH.
     Login,
+    /// MAIL FROM, RCPT TO, RSET.
+    Envelope,
     /// QUIT.
     Quit,
 }
@@ -126,6 +128,31 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         self.awaited(&format!("reply to {verb}"), &format!("{command}\r\n")).await
     }
 
+    /// The replies to `commands`, as far as they came: all commands go at once, which takes one round trip
+    /// (RFC 2920 section 3.1).
+    pub(super) async fn commands(&mut self, commands: &[String]) -> (Vec<Reply>, Result<(), Cause>) {
+        let mut lines = String::new();
+        for command in commands {
+            self.transcript.note('C', command);
+            lines.push_str(command);
+            lines.push_str("\r\n");
+        }
+        let mut replies = Vec::new();
+        for command in commands {
+            let verb = command.split(' ').next().unwrap_or_default();
+            match self.awaited(&format!("reply to {verb}"), &std::mem::take(&mut lines)).await {
+                Ok(reply) => replies.push(reply),
+                Err(cause) => return (replies, Err(cause)),
+            }
+        }
+        (replies, Ok(()))
+    }
+
+    /// Whether the server has said more than it was asked: its replies belong to other commands than they seem to.
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// The reply to `line`, which holds a secret: the transcript has `shown` in its place.
     pub(super) async fn confide(&mut self, line: &str, shown: &str) -> Result<Reply, Cause> {
         self.transcript.note('C', shown);
@@ -158,7 +185,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         };
         match timeout_at(deadline.within(PATIENCE), exchange).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(silence(deadline, what, PATIENCE)),
+            Err(_) => Err(self.cut_short(what)),
         }
     }
 
@@ -217,6 +244,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
+    /// Our patience, or the audit, has ended; something may have come all the same.
+    fn cut_short(&self, what: &str) -> Cause {
+        let why = waited(self.deadline, what, PATIENCE);
+        if self.unread.is_empty() {
+            return Cause::Silent(why);
+        }
+        let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
+        Cause::Silent(format!("{why}, only the beginning of the {what}: {start}"))
+    }
+
     fn failed(&self, what: &str, error: &io::Error) -> Cause {
         match error.kind() {
             // rustls calls it so when a peer closes without close_notify.
@@ -240,10 +277,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
 /// Why nothing came: the whole audit was over, or our patience.
 pub(super) fn silence(deadline: Deadline, what: &str, patience: Duration) -> Cause {
-    Cause::Silent(match deadline.is_over() {
+    Cause::Silent(waited(deadline, what, patience))
+}
+
+fn waited(deadline: Deadline, what: &str, patience: Duration) -> String {
+    match deadline.is_over() {
         true => deadline.reason(),
         false => format!("no {what} within {}", humantime::format_duration(patience)),
-    })
+    }
 }
 
 /// The beginning of something odd.
