@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::{
     dialogue::{Dialogue, wanted},
-    login::{Attempt, Withheld},
+    login::{Attempt, Flaw, Mechanism, Proof, Reason, Selection, Withheld},
     reply::Reply,
     route::{Endpoint, Loss, Lost},
     wire::{Cause, Stage},
