@@ -168,6 +168,9 @@ pub(crate) struct Login {
     /// Postfix's smtp_sasl_tls_security_options [default: those of --sasl-security-options]
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     pub(crate) sasl_tls_security_options: Option<SecurityOptions>,
+    /// Log in even if the relay has refused this login within the last minute
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Which checks run, and which verdicts fail.
