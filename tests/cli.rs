@@ -415,7 +415,7 @@ async fn refused(theatre: &Theatre, cache: &TempDir, user: &str, at: u64, more: 
     assert_eq!(stderr(&output), "");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let is_login = |finding: &&Value| finding["check"] == "sasl.login";
-    let findings = report["findings"].as_array().unwrap();
+    let findings = report.get("findings").and_then(Value::as_array).unwrap();
     // Whatever becomes of the login, everything else is audited, and well.
     let others: Vec<_> =
         findings.iter().filter(|finding| !is_login(finding)).map(|finding| &finding["status"]).collect();

@@ -257,7 +257,8 @@ mod tests {
                 let opening = String::from_utf8(begun.opening().unwrap().to_vec()).unwrap();
                 let nonce = opening.rsplit_once("r=").unwrap().1;
                 begun.response(format!("r={nonce}abc,s=QSXC,i=1").into_bytes()).await.unwrap();
-                assert!(!matches!(begun.response(last.into_bytes()).await, Ok(_) if begun.is_verified()));
+                let _ = begun.response(last.into_bytes()).await;
+                assert!(!begun.is_verified());
             });
         }
     }
