@@ -36,7 +36,7 @@ checks! {
     /// binding, a -PLUS mechanism comes first (RFC 5802 section 6).
     ///
     /// A relay that lets anybody in by SCRAM without its own signature has not shown that it knows the password, and is
-    /// perhaps not the relay (RFC 5802 section 5.1).
+    /// perhaps not the relay (RFC 5802 section 5).
     ///
     /// # Fix
     /// Correct the entry of the relay in `smtp_sasl_password_maps` and run `postmap` on it. Many providers want an
