@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use checks::{Mailbox, Name, Protocols, Redirect, Relayhost, Selector, TlsLevel};
+use checks::{Mailbox, MechanismFilter, Name, Protocols, Redirect, Relayhost, SecurityOptions, Selector, TlsLevel};
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -176,12 +176,24 @@ pub(crate) struct Login {
     /// The password is the first line of this file
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "sasl_token_file")]
     pub(crate) sasl_password_file: Option<PathBuf>,
-    /// The token for XOAUTH2 is the first line of this file
+    /// The token for XOAUTH2 and OAUTHBEARER is the first line of this file
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) sasl_token_file: Option<PathBuf>,
-    /// Insist on this mechanism [default: the best both sides have]
+    /// Insist on this mechanism; EXTERNAL needs no password [default: the first that the relay lists and Postfix would take]
     #[arg(long, value_name = "MECHANISM", ignore_case = true, value_parser = mechanism())]
     pub(crate) sasl_mechanism: Option<String>,
+    /// Postfix's smtp_sasl_mechanism_filter: names, !name excludes, static:rest for all others
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub(crate) sasl_mechanism_filter: MechanismFilter,
+    /// Postfix's smtp_sasl_security_options [default: noanonymous, Postfix's is noplaintext, noanonymous]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    pub(crate) sasl_security_options: Option<SecurityOptions>,
+    /// Postfix's smtp_sasl_tls_security_options [default: those of --sasl-security-options]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    pub(crate) sasl_tls_security_options: Option<SecurityOptions>,
+    /// Log in even if the relay has refused this login within the last minute
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]
@@ -334,7 +346,19 @@ fn tls_level() -> impl TypedValueParser<Value = TlsLevel> {
 }
 
 fn mechanism() -> impl TypedValueParser<Value = String> {
-    PossibleValuesParser::new(["PLAIN", "LOGIN", "XOAUTH2"]).map(|typed| typed.to_ascii_uppercase())
+    const WORDS: [&str; 10] = [
+        "PLAIN",
+        "LOGIN",
+        "CRAM-MD5",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-1-PLUS",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-256-PLUS",
+        "XOAUTH2",
+        "OAUTHBEARER",
+        "EXTERNAL",
+    ];
+    PossibleValuesParser::new(WORDS).map(|typed| typed.to_ascii_uppercase())
 }
 
 /// One of a few words, each with what it stands for.

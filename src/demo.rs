@@ -20,7 +20,8 @@ pub(crate) async fn audit(name: &str, choice: Choice, wanted: Options) -> anyhow
     match cli::command(args)? {
         Command::Check { subject, options, .. } => {
             let resolver = if wanted.resolver.is_empty() { options.resolver } else { wanted.resolver };
-            crate::audit(*subject, choice, Options { resolver, ..wanted }).await
+            // Made-up credentials: no refusal of theirs is remembered.
+            crate::audit(*subject, choice, Options { resolver, ..wanted }, None).await
         }
         _ => bail!("the world {name:?} is not made for an audit"),
     }

@@ -5,6 +5,7 @@ mod clock;
 mod demo;
 mod evidence;
 mod explain;
+mod lockout;
 mod output;
 mod progress;
 mod prompt;
@@ -27,6 +28,7 @@ use checks::{
 use crate::{
     cli::{Command, Subject},
     clock::Clock,
+    lockout::Lockout,
     output::Output,
 };
 
@@ -45,7 +47,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Check { subject, choice, options } => runtime.block_on(audit(*subject, choice, options)),
+        Command::Check { subject, choice, options } => {
+            runtime.block_on(audit(*subject, choice, options, Lockout::of_user()))
+        }
         Command::Spf { ip, identity, options } => runtime.block_on(spf::evaluate(ip, &identity, &options)),
         Command::Demo { world, choice, options } => runtime.block_on(demo::audit(&world, choice, options)),
         Command::List => explain::list(),
@@ -54,12 +58,22 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// What was typed becomes a target, the target a plan, the plan a report, the report an exit code.
-async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> anyhow::Result<ExitCode> {
+async fn audit(
+    subject: Subject,
+    choice: cli::Choice,
+    options: cli::Options,
+    lockout: Option<Lockout>,
+) -> anyhow::Result<ExitCode> {
     let clock = Clock::from_environment()?;
     let plan = Plan::new(&choice.only, &choice.skip)
         .map_err(|unknown| anyhow::anyhow!("no check or family {:?}: did you mean {}?", unknown.id, unknown.nearest))?;
     ensure!(!plan.is_empty(), "--only and --skip leave nothing to check: see 'mail-preflight list'");
-    let target = target::target(subject)?;
+    let is_forced = subject.login.force;
+    let mut target = target::target(subject)?;
+    let guard = lockout.and_then(|lockout| lockout.entry(&target).map(|entry| (lockout, entry)));
+    if let (Some((lockout, entry)), Some(credentials), false) = (&guard, &mut target.sasl, is_forced) {
+        credentials.barred_until = lockout.barred_until(entry, clock.now);
+    }
     let output = Output::open(&options)?;
 
     let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
@@ -67,7 +81,11 @@ async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> 
 
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
-    let report = Report::new(&cx, clock.elapsed(started), findings).await;
+    let elapsed = clock.elapsed(started);
+    let report = Report::new(&cx, elapsed, findings).await;
+    if let Some((lockout, entry)) = guard {
+        lockout.remember(&entry, &report, clock.now + elapsed);
+    }
 
     output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
     Ok(ExitCode::from(exit_code(&report, choice.strict)))

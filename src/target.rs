@@ -4,8 +4,8 @@ use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Mailbox, Message, Name, NextHop, Relayhost, Secret, Selector, SignerKey, Target, TlsLevel,
-    TlsPolicy,
+    Credentials, Login, Mailbox, Message, Name, NextHop, Relayhost, Secret, SecurityOptions, Selector, SignerKey,
+    Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
@@ -132,7 +132,7 @@ fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
 }
 
 fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<Option<Credentials>> {
-    let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism } = typed;
+    let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism, .. } = typed;
     let Some(user) = sasl_user else {
         ensure!(
             sasl_password_file.is_none(),
@@ -143,18 +143,30 @@ fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<O
         return Ok(None);
     };
     ensure!(!user.is_empty(), "--sasl-user: the user is empty: leave the option out to skip the login");
+    ensure!(!user.contains('\0'), "--sasl-user: the user has a NUL octet, which SASL cannot carry");
     ensure!(relay.is_some(), "--sasl-user: there is no relay to log in to: name it with --relay");
     let login = match (sasl_token_file, mechanism.as_deref()) {
-        (Some(_), Some(other)) if other != "XOAUTH2" => {
-            bail!("--sasl-mechanism {other} sends a password, not a token: use --sasl-password-file");
+        (None, Some("EXTERNAL")) if sasl_password_file.is_none() => Login::Session,
+        (_, Some("EXTERNAL")) => {
+            bail!("--sasl-mechanism EXTERNAL sends no secret: leave --sasl-password-file and --sasl-token-file out")
         }
-        (Some(file), _) => Login::Token(first_line("--sasl-token-file", &file)?),
-        (None, Some("XOAUTH2")) => {
-            bail!("--sasl-mechanism XOAUTH2 sends a token: name its file with --sasl-token-file")
+        (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => Login::Token(first_line("--sasl-token-file", &file)?),
+        (Some(_), Some(other)) => {
+            bail!("--sasl-mechanism {other} takes a password, not a token: use --sasl-password-file");
+        }
+        (None, Some(bearer @ ("XOAUTH2" | "OAUTHBEARER"))) => {
+            bail!("--sasl-mechanism {bearer} sends a token: name its file with --sasl-token-file")
         }
         (None, _) => Login::Password(password(&user, sasl_password_file.as_deref())?),
     };
-    Ok(Some(Credentials { user, login, mechanism }))
+    // Postfix: smtp_sasl_tls_security_options = $smtp_sasl_security_options. Typed or not, no login goes without TLS.
+    let options = typed.sasl_tls_security_options.or(typed.sasl_security_options);
+    Ok(Some(Credentials {
+        mechanism,
+        filter: typed.sasl_mechanism_filter,
+        options: options.unwrap_or(SecurityOptions::NOANONYMOUS),
+        ..Credentials::new(user, login)
+    }))
 }
 
 /// From the file, else the environment, else a prompt.

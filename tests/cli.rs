@@ -124,8 +124,41 @@ fn bad_input_is_one_line_and_exit_code_2() {
         (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-password-file", &binary], &binary),
         (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-password-file", "/nonexistent"], "/nonexistent"),
         (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-token-file", &empty], &empty),
-        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism", "CRAM-MD5"], "PLAIN, LOGIN, XOAUTH2"),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism", "NTLM"], "PLAIN, LOGIN, CRAM-MD5"),
         (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism", "XOAUTH2"], "--sasl-token-file"),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism", "oauthbearer"], "--sasl-token-file"),
+        (
+            &[
+                "check",
+                "--relay",
+                relay,
+                "--sasl-user",
+                "a",
+                "--sasl-token-file",
+                &token,
+                "--sasl-mechanism",
+                "cram-md5",
+            ],
+            "--sasl-password-file",
+        ),
+        (
+            &[
+                "check",
+                "--relay",
+                relay,
+                "--sasl-user",
+                "a",
+                "--sasl-token-file",
+                &token,
+                "--sasl-mechanism",
+                "EXTERNAL",
+            ],
+            "EXTERNAL sends no secret",
+        ),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism-filter", "/etc/mechs"], "/etc/mechs"),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-mechanism-filter", "a b!"], "b!"),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-security-options", "noplain"], "noplaintext"),
+        (&["check", "--relay", relay, "--sasl-user", "alice", "--sasl-tls-security-options", "x"], "mutual_auth"),
         (
             &["check", "--relay", relay, "--sasl-user", "a", "--sasl-token-file", &token, "--sasl-mechanism", "PLAIN"],
             "--sasl-password-file",
@@ -476,4 +509,63 @@ async fn nothing_is_known_of_a_certificate_without_trust_anchors() {
     let policy = findings.iter().find(|finding| finding["check"] == "mta-sts.policy").unwrap();
     assert_eq!(policy["status"], "unknown", "{policy:#}");
     assert!(policy["message"].as_str().unwrap().contains("no trust anchors"), "{policy:#}");
+}
+
+/// A relay that refuses this password, and two users that try it; what the guard keeps lies in `cache`.
+async fn refused(theatre: &Theatre, cache: &TempDir, user: &str, at: u64, more: &[&str]) -> Value {
+    let mut program = program();
+    program.args(theatre.args()).args(["--sasl-user", user, "--format", "json"]).args(more);
+    program.env("SOURCE_DATE_EPOCH", at.to_string()).env("XDG_CACHE_HOME", cache.path());
+    let output = tokio::task::spawn_blocking(move || program.output()).await.unwrap().unwrap();
+    assert_eq!(stderr(&output), "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_login = |finding: &&Value| finding["check"] == "sasl.login";
+    let findings = report.get("findings").and_then(Value::as_array).unwrap();
+    // Whatever becomes of the login, everything else is audited, and well.
+    let others: Vec<_> =
+        findings.iter().filter(|finding| !is_login(finding)).map(|finding| &finding["status"]).collect();
+    assert!(others.len() > 5 && others.iter().all(|status| *status == "pass"), "{report}");
+    findings.iter().find(is_login).unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_refused_login_is_not_tried_again_within_a_minute() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sasl/wrong-password");
+    let theatre = World::read(&folder).unwrap().open(UNIX_EPOCH + Duration::from_secs(NOW)).await.unwrap();
+    let cache = TempDir::new().unwrap();
+    let logins = || theatre.dialogues().iter().filter(|line| line.contains(": AUTH")).count();
+    let barred = |finding: &Value| {
+        finding["status"] == "unknown" && finding["message"] == "not tried again before 15:01:00, --force"
+    };
+
+    let first = refused(&theatre, &cache, "alice", NOW, &[]).await;
+    assert_eq!((first["status"].as_str(), first["facts"]["code"].as_u64()), (Some("fail"), Some(535)));
+    for at in [NOW, NOW + 59, NOW - 59] {
+        let again = refused(&theatre, &cache, "alice", at, &[]).await;
+        assert!(barred(&again), "{again}");
+    }
+    assert_eq!(logins(), 1);
+
+    // Another user is another login, and after a minute it may be tried again.
+    assert_eq!(refused(&theatre, &cache, "bob", NOW + 1, &[]).await["status"], "fail");
+    assert_eq!(refused(&theatre, &cache, "alice", NOW + 60, &[]).await["status"], "fail");
+    assert_eq!(refused(&theatre, &cache, "alice", NOW + 61, &["--force"]).await["status"], "fail");
+    assert_eq!(logins(), 4);
+
+    let file = cache.path().join("mail-preflight/refused-logins.json");
+    let kept = fs::read_to_string(&file).unwrap();
+    for word in ["alice", "bob", "example", "587", theatre.password()] {
+        assert!(!kept.contains(word), "{kept}");
+    }
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions()) & 0o777, 0o600);
+    assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+
+    // The right password clears what is kept, and a damaged file is written anew.
+    let right = theatre.scratch().join("password-file").display().to_string();
+    let cleared = refused(&theatre, &cache, "alice", NOW + 62, &["--force", "--sasl-password-file", &right]).await;
+    assert_eq!(cleared["status"], "pass");
+    assert_eq!(refused(&theatre, &cache, "alice", NOW + 63, &[]).await["status"], "fail");
+    fs::write(&file, "{\"version\":").unwrap();
+    assert_eq!(refused(&theatre, &cache, "alice", NOW + 64, &[]).await["status"], "fail");
+    assert_eq!(refused(&theatre, &cache, "alice", NOW + 65, &[]).await["status"], "unknown");
 }

@@ -54,7 +54,7 @@ fn audited(folder: &Path) -> Result<Value, Failed> {
         let world = World::read(folder).map_err(|error| format!("{error:#}"))?;
         let theatre = world.open(worlds::now()).await.map_err(|error| format!("{error:#}"))?;
         let args: Vec<String> = theatre.args().into_iter().chain(["--format=json".to_owned()]).collect();
-        let mut program = worlds::program(&args);
+        let mut program = worlds::program(&args, theatre.scratch());
         let output = tokio::task::spawn_blocking(move || program.output()).await??;
         Ok(serde_json::from_slice(&output.stdout)?)
     })

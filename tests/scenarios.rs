@@ -38,6 +38,9 @@ fn scenario(folder: &Path) -> Result<(), Failed> {
     let world = World::read(folder).map_err(|error| format!("{error:#}"))?;
     let table = play(&world, folder, &["--color", "never"])?;
     let json = play(&world, folder, &["--format", "json"])?;
+    if is_login(folder)? {
+        play(&world, folder, &["--color", "always", "--verbose"])?;
+    }
     let report: Value = serde_json::from_str(&json.report)?;
     expect(expected_code(&report, &json.args) == json.code, &format!("exit code {} for this report", json.code))?;
     expect(table.code == json.code, &format!("exit code {} as a table, {} as JSON", table.code, json.code))?;
@@ -45,6 +48,11 @@ fn scenario(folder: &Path) -> Result<(), Failed> {
     expect_promises(folder, &report, json.code)?;
     compare(&folder.join("report.txt"), &table.report)?;
     compare(&folder.join("report.json"), &json.report)
+}
+
+/// Whether there is a secret that the table with all evidence could show.
+fn is_login(folder: &Path) -> Result<bool, Failed> {
+    Ok(fs::read_to_string(folder.join("args"))?.contains("--sasl-"))
 }
 
 /// What a user saw of one run.
@@ -60,9 +68,11 @@ fn play(world: &World, folder: &Path, format: &[&str]) -> Result<Run, Failed> {
     runtime.block_on(async {
         let theatre = world.open(worlds::now()).await.map_err(|error| format!("{error:#}"))?;
         let args: Vec<String> = theatre.args().into_iter().chain(format.iter().map(|arg| (*arg).to_owned())).collect();
-        let mut program = worlds::program(&args);
+        let mut program = worlds::program(&args, theatre.scratch());
         let output = tokio::task::spawn_blocking(move || program.output()).await??;
+        theatre.settled().await;
         expect_discretion(&theatre, &output)?;
+        expect_manners(&theatre, &args)?;
         let report = String::from_utf8(output.stdout)?;
         if !provokes(folder, &report)? {
             expect_no_question_twice(&theatre)?;
@@ -90,7 +100,21 @@ fn settled(report: String, theatre: &Theatre, args: &[String]) -> String {
     settled
 }
 
-/// No password, no token and no private key in any output.
+/// One connection an address and one AUTH a run; `--tls-probe` asks for more connections.
+fn expect_manners(theatre: &Theatre, args: &[String]) -> Result<(), Failed> {
+    let logins = theatre.dialogues().iter().filter(|line| line.contains(": AUTH")).count();
+    expect(logins <= 1, &format!("{logins} times AUTH"))?;
+    if args.iter().any(|arg| arg == "--tls-probe") {
+        return Ok(());
+    }
+    let mut connected = BTreeSet::new();
+    match theatre.connections().into_iter().find(|endpoint| !connected.insert(endpoint.clone())) {
+        Some(endpoint) => Err(format!("connected twice: {endpoint}").into()),
+        None => Ok(()),
+    }
+}
+
+/// No password, no token and no private key in any output, and nothing that was made of one.
 fn expect_discretion(theatre: &Theatre, output: &Output) -> Result<(), Failed> {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said);
@@ -106,6 +130,12 @@ fn expect_discretion(theatre: &Theatre, output: &Output) -> Result<(), Failed> {
     let seed = String::from_utf8(der[der.len() - 32..].to_vec())?;
     if let Some(trace) = leaks::leak(&seed, &said) {
         return Err(format!("the secret of dkim-key is in the output, as {trace}").into());
+    }
+    // What is shorter is found by chance.
+    for derived in theatre.exchanged().iter().filter(|derived| derived.len() >= 8) {
+        if let Some(trace) = leaks::leak(derived, &said) {
+            return Err(format!("what was made of a secret is in the output, as {trace}").into());
+        }
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub use report::{Counts, Report};
 pub use secret::Secret;
 pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
 pub use target::{
-    Credentials, Login, NextHop, Protocols, Redirect, Relayhost, Selector, Target, TlsLevel, TlsPolicy, Topology,
+    Credentials, Login, MechanismFilter, NextHop, Protocols, Redirect, Relayhost, SecurityOptions, Selector, Target,
+    TlsLevel, TlsPolicy, Topology,
 };
 
 /// Declares the families' modules and lists their checks in report order.

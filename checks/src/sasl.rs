@@ -6,10 +6,13 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
     finding::quoted,
-    net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld, wanted},
+    net::smtp::{Attempt, Dialogue, Flaw, Mechanism, Proof, Reply, Selection, Stage, Withheld, wanted},
     relay::{broken, every, evidence, unused},
     replies::{Row, explained},
+    report::timestamp,
 };
+
+mod choice;
 
 checks! {
     /// The relay offers a login under TLS, and only there.
@@ -24,7 +27,17 @@ checks! {
     /// The relay accepts the login.
     ///
     /// One AUTH a run (RFC 4954 section 4), at the first address that Postfix would use, and only over a connection whose
-    /// certificate is trusted and has the right name. Nothing is sent after it.
+    /// certificate is trusted and has the right name. Nothing is sent after it. When the relay has answered 535 or 454,
+    /// the same login is not tried again within a minute, because accounts get locked; `--force` tries it all the same.
+    ///
+    /// The mechanism is the one that Postfix would use with Cyrus SASL: the first of the relay's list that
+    /// `smtp_sasl_mechanism_filter` keeps and that has every property of `smtp_sasl_tls_security_options`. Postfix's
+    /// default there is `noplaintext, noanonymous`, which leaves nothing of a relay's PLAIN and LOGIN even under TLS;
+    /// unless options are typed, this check assumes `noanonymous`. Where the relay offers it and TLS gives the channel
+    /// binding, a -PLUS mechanism comes first (RFC 5802 section 6).
+    ///
+    /// A relay that lets anybody in by SCRAM without its own signature has not shown that it knows the password, and is
+    /// perhaps not the relay (RFC 5802 section 5).
     ///
     /// # Fix
     /// Correct the entry of the relay in `smtp_sasl_password_maps` and run `postmap` on it. Many providers want an
@@ -87,23 +100,68 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (_, Some((Stage::Login, cause))) => {
                 Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
-            (Some(Attempt::Decided { mechanism, reply, status }), _) => {
+            (Some(Attempt::Decided { mechanism, reply, status, flaw }), _) => {
+                let reservation = reservation(cx, dialogue, *mechanism);
                 let meant = explained(reply, &dialogue.endpoint.host);
-                decided(reply, status.as_deref(), mechanism.word(), &reservation(cx, dialogue), meant)
+                decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
                     .fact("mechanism", mechanism.word())
+                    .fact("code", reply.code)
             }
-            (Some(Attempt::Withheld(why)), _) => return withheld(dialogue, why, &elsewhere),
+            (Some(Attempt::Withheld(why)), _) => withheld(cx, dialogue, why, &elsewhere)?,
             (None, _) if cx.target.sasl.is_none() => return Err(no_credentials()),
             (None, _) => return Err(without_tls(cx, dialogue)),
         };
-        Ok(finding.saw([said(cx, dialogue)]))
+        let dropped: serde_json::Map<_, _> = selection(cx, dialogue)
+            .map(|selection| selection.dropped)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(mechanism, reason)| (mechanism, reason.to_string().into()))
+            .collect();
+        let finding = if dropped.is_empty() { finding } else { finding.fact("dropped", dropped) };
+        Ok(if is_silent(dialogue) { finding } else { finding.saw([said(cx, dialogue)]) })
     })
     .await
 }
 
-fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &str, meant: Option<&Row>) -> Finding {
+/// Whether nothing was said that could be shown.
+fn is_silent(dialogue: &Dialogue) -> bool {
+    matches!(dialogue.login, Some(Attempt::Withheld(_)))
+}
+
+/// What the mechanisms offered under TLS are good for.
+fn selection(cx: &Context, dialogue: &Dialogue) -> Option<Selection> {
+    let offered = dialogue.secured.as_ref()?.mechanisms();
+    Some(dialogue.selection(cx.target.sasl.as_ref()?, &offered))
+}
+
+fn decided(
+    reply: &Reply,
+    status: Option<&str>,
+    flaw: Option<&Flaw>,
+    mechanism: Mechanism,
+    reservation: &str,
+    meant: Option<&Row>,
+) -> Finding {
     let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
     let message = |verdict: &str| format!("{mechanism} login {verdict}: {reply}{status}{reservation}");
+    match flaw {
+        Some(flaw @ (Flaw::Impostor | Flaw::Unproved)) => {
+            return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}")).fix(Fix::Advice(
+                "Do not send this server mail or passwords before its operator has explained it: find out who answers \
+                 at this address"
+                    .to_owned(),
+            ));
+        }
+        Some(Flaw::Ours(why)) => return Finding::unknown(format!("{mechanism} login not decided: {why}")),
+        Some(Flaw::Broken(why)) => {
+            return Finding::fail(format!("{mechanism} login broken off: {why}")).fix(Fix::Advice(format!(
+                "Report it to the relay's operator, and do without {mechanism} meanwhile: postconf -e \
+                 'smtp_sasl_mechanism_filter = !{}, static:all'",
+                mechanism.word().to_ascii_lowercase()
+            )));
+        }
+        None => {}
+    }
     if reply.is_positive() {
         return Finding::pass(message("accepted"));
     }
@@ -111,55 +169,52 @@ fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &s
     if reply.is_transient() {
         return Finding::unknown(message("not decided"));
     }
-    let advice = match mechanism {
-        "XOAUTH2" => "Get a new token: this one has expired, or is not for SMTP",
+    if mechanism.proof() == Proof::Session {
+        return Finding::fail(format!("{}; no client certificate was shown, which EXTERNAL wants", message("refused")))
+            .fix(Fix::Advice("Log in with a password (--sasl-password-file) or a token (--sasl-token-file)".to_owned()));
+    }
+    let advice = match mechanism.proof() {
+        Proof::Token => "Get a new token: this one has expired, or is not for SMTP",
         _ => {
             "Correct the relay's entry in smtp_sasl_password_maps and run postmap on it; many providers want an \
              application password, or have switched passwords off"
         }
     };
     // What the table says of a refused login is about passwords.
-    let is_token = ["XOAUTH2", "OAUTHBEARER"].contains(&mechanism);
-    let advice = meant.filter(|row| !row.is_general() && !is_token).map_or(advice, |row| row.remedy);
+    let is_password = mechanism.proof() == Proof::Password;
+    let advice = meant.filter(|row| !row.is_general() && is_password).map_or(advice, |row| row.remedy);
     Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
 }
 
 /// What has to be said where the password went to somebody who has not proved to be the relay.
-fn reservation(cx: &Context, dialogue: &Dialogue) -> String {
+fn reservation(cx: &Context, dialogue: &Dialogue, mechanism: Mechanism) -> String {
     let level = cx.target.tls.level;
     let wanted = wanted(cx, &dialogue.endpoint);
+    let sent = match mechanism.derives() {
+        true => "a proof of the password was sent",
+        false => "the password was sent",
+    };
     match &dialogue.session {
         Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
-        _ => format!("; the password was sent though the certificate is not verified, as --tls-level {level} allows"),
+        _ => format!("; {sent} though the certificate is not verified, as --tls-level {level} allows"),
     }
 }
 
-fn withheld(dialogue: &Dialogue, why: &Withheld, elsewhere: &str) -> Result<Finding, Abstain> {
+fn withheld(cx: &Context, dialogue: &Dialogue, why: &Withheld, elsewhere: &str) -> Result<Finding, Abstain> {
     let not_sent = |why: String| Ok(Finding::skip(format!("{why}, password not sent")));
+    let credentials = cx.target.sasl.as_ref().ok_or_else(no_credentials)?;
     match why {
         Withheld::NoCredentials => Err(no_credentials()),
         Withheld::NotOffered => Err(Abstain::Needs("AUTH".to_owned(), "sasl.mechanisms")),
-        Withheld::Unspoken(mechanism) => Ok(Finding::unknown(format!("this version does not speak {mechanism}"))),
-        Withheld::NoMechanism { wanted, offered } => Ok(no_mechanism(wanted, offered)),
+        Withheld::NoMechanism => Ok(choice::nothing(dialogue, credentials)),
         Withheld::Untrusted => not_sent("certificate not trusted".to_owned()),
         Withheld::Misnamed => not_sent(format!("certificate does not match {}", dialogue.endpoint.host)),
         Withheld::Elsewhere => Ok(Finding::skip(format!("one login a run, done at {elsewhere}"))),
-    }
-}
-
-fn no_mechanism(wanted: &str, offered: &[String]) -> Finding {
-    /// Mechanisms that need no password and no token, or a token: with a password they are of no use.
-    const OTHER_PROOFS: [&str; 5] = ["XOAUTH2", "OAUTHBEARER", "EXTERNAL", "GSSAPI", "ANONYMOUS"];
-    let list = offered.join(" ");
-    let is_ours = |mechanism: &String| ["PLAIN", "LOGIN"].contains(&mechanism.as_str());
-    let is_hopeless = |mechanism: &String| is_ours(mechanism) || OTHER_PROOFS.contains(&mechanism.as_str());
-    match offered.iter().all(is_hopeless) && !offered.iter().any(|mechanism| mechanism == "OAUTHBEARER") {
-        true => Finding::fail(format!("offers only {list}, not {wanted}")).fix(Fix::Advice(
-            "Ask the relay's operator how to log in: with a password (--sasl-password-file) or a token \
-             (--sasl-token-file)"
-                .to_owned(),
-        )),
-        false => Finding::unknown(format!("offers only {list}, which this version does not speak")),
+        Withheld::Barred => {
+            let until = credentials.barred_until.map(timestamp).unwrap_or_default();
+            let time = until.split_once('T').map_or(until.as_str(), |(_, time)| time.trim_end_matches('Z'));
+            Ok(Finding::unknown(format!("not tried again before {time}, --force")))
+        }
     }
 }
 
@@ -167,15 +222,32 @@ fn no_credentials() -> Abstain {
     Abstain::NotApplicable("no credentials given".to_owned())
 }
 
-/// The login as it was, and how to try it by hand: swaks asks for the password.
+/// The login as it was, and how to try it by hand: swaks and gsasl ask for the password, curl is shown the file.
 fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
     let user = cx.target.sasl.as_ref().map(|credentials| quoted(&credentials.user)).unwrap_or_default();
-    let tls = if cx.target.tls.wrappermode { "--tls-on-connect" } else { "--tls" };
+    let wrapped = cx.target.tls.wrappermode;
     let server = SocketAddr::new(dialogue.endpoint.address, dialogue.endpoint.port);
     let mechanism = match &dialogue.login {
-        Some(Attempt::Decided { mechanism, .. }) => format!(" {}", mechanism.word()),
-        _ => String::new(),
+        Some(Attempt::Decided { mechanism, .. }) => Some(*mechanism),
+        _ => selection(cx, dialogue).and_then(|selection| selection.chosen),
     };
-    let command = format!("swaks --server {server} {tls} --auth{mechanism} --auth-user {user} --quit-after AUTH");
+    let command = match mechanism {
+        Some(mechanism @ (Mechanism::Xoauth2 | Mechanism::OauthBearer)) => {
+            let scheme = if wrapped { "smtps" } else { "smtp" };
+            format!(
+                "curl -v --ssl-reqd {scheme}://{server} --user {user}: --oauth2-bearer \"$(head -n 1 TOKEN-FILE)\" \
+                 --login-options AUTH={mechanism}"
+            )
+        }
+        // gsasl knows no TLS from the first octet.
+        Some(mechanism) if (mechanism.proof() == Proof::Session || mechanism.is_scram()) && !wrapped => {
+            format!("gsasl --smtp --connect={server} --mechanism={mechanism} --authentication-id={user}")
+        }
+        mechanism => {
+            let tls = if wrapped { "--tls-on-connect" } else { "--tls" };
+            let mechanism = mechanism.map(|mechanism| format!(" {mechanism}")).unwrap_or_default();
+            format!("swaks --server {server} {tls} --auth{mechanism} --auth-user {user} --quit-after AUTH")
+        }
+    };
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Login]) }
 }

@@ -4,14 +4,19 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
+    time::SystemTime,
 };
 
 use serde::Serialize;
 
-pub use self::relayhost::Relayhost;
+pub use self::{
+    relayhost::Relayhost,
+    sasl::{MechanismFilter, SecurityOptions},
+};
 use crate::{Mailbox, Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
 
 mod relayhost;
+mod sasl;
 
 /// What we were told about the mail system; by default nothing.
 #[derive(Default)]
@@ -302,15 +307,37 @@ pub struct Credentials {
     pub login: Login,
     /// The mechanism insisted on, in upper case.
     pub mechanism: Option<String>,
+    /// Postfix's `smtp_sasl_mechanism_filter`.
+    pub filter: MechanismFilter,
+    /// Postfix's `smtp_sasl_tls_security_options`: no login is made without TLS.
+    pub options: SecurityOptions,
+    /// The relay has just refused this login: it is not tried again before.
+    pub barred_until: Option<SystemTime>,
+}
+
+impl Credentials {
+    /// A login with whatever mechanism proves who we are.
+    pub fn new(user: String, login: Login) -> Self {
+        Self {
+            user,
+            login,
+            mechanism: None,
+            filter: MechanismFilter::default(),
+            options: SecurityOptions::NOANONYMOUS,
+            barred_until: None,
+        }
+    }
 }
 
 /// What proves who we are.
 #[derive(Clone, Debug)]
 pub enum Login {
-    /// For PLAIN and LOGIN.
+    /// For PLAIN, LOGIN, CRAM-MD5 and SCRAM.
     Password(Secret),
-    /// For XOAUTH2.
+    /// For XOAUTH2 and OAUTHBEARER.
     Token(Secret),
+    /// For EXTERNAL: the server knows by other means.
+    Session,
 }
 
 /// curl's `--connect-to`: reach `host:port` at `to`.

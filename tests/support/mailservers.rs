@@ -7,6 +7,16 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use ring::{
+    digest::{SHA256, digest},
+    hmac,
 };
 
 use crate::{
@@ -37,7 +47,8 @@ const DOORS: &[Door] = &[
     ("plain-only",        "trusted",    &["smtpd_sasl_mechanism_filter=plain"]),
     ("login-only",        "trusted",    &["smtpd_sasl_mechanism_filter=login"]),
     ("xoauth2-only",      "trusted",    &["smtpd_sasl_mechanism_filter=xoauth2"]),
-    ("digests-only",      "trusted",    &["smtpd_sasl_mechanism_filter=cram-md5,scram-sha-256"]),
+    ("digests-only",      "trusted",    &["smtpd_sasl_mechanism_filter=digest-md5"]),
+    ("proofs-only",       "trusted",    &["smtpd_sasl_mechanism_filter=cram-md5,scram-sha-1,scram-sha-256"]),
     ("everything",        "trusted",    &["smtpd_sasl_mechanism_filter=static:rest"]),
     ("rejects",           "trusted",    &["smtpd_delay_reject=no", "smtpd_client_restrictions=reject"]),
     ("defers",            "trusted",    &["smtpd_delay_reject=no", "smtpd_client_restrictions=defer"]),
@@ -80,6 +91,9 @@ pub(crate) const LONG_USER: &str = "longwinded";
 pub(crate) struct MailServers {
     pub(crate) password: String,
     pub(crate) long_password: String,
+    /// A token of alice's, and one that somebody else has signed.
+    pub(crate) token: String,
+    pub(crate) wrong_token: String,
     /// A folder for what is secret.
     pub(crate) secrets: PathBuf,
     /// The trust anchor.
@@ -96,7 +110,9 @@ impl MailServers {
         let complaint = |error: io::Error| format!("Postfix and Dovecot: {error}");
         let long_password = password.repeat(20);
         let users = format!("{USER}:{{PLAIN}}{password}\n{LONG_USER}:{{PLAIN}}{long_password}\n");
-        configure(scratch, &pki, &doors, &users).map_err(complaint)?;
+        // Any key will do that is this run's alone.
+        let key = digest(&SHA256, format!("key of {password}").as_bytes());
+        configure(scratch, &pki, &doors, &users, key.as_ref()).map_err(complaint)?;
         let path = |file: &str| scratch.join(file).display().to_string();
 
         let mut dovecot =
@@ -115,6 +131,8 @@ impl MailServers {
             silent.is_empty() && greets(port(&doors, "trusted"))
         })?;
         Ok(Self {
+            token: token(USER, key.as_ref()),
+            wrong_token: token(USER, b"another key"),
             password,
             long_password,
             secrets: scratch.join("secrets"),
@@ -154,7 +172,30 @@ fn port(doors: &BTreeMap<&str, u16>, door: &str) -> u16 {
     *doors.get(door).unwrap_or_else(|| panic!("no door {door}"))
 }
 
-fn configure(scratch: &Path, pki: &Pki, doors: &BTreeMap<&str, u16>, users: &str) -> io::Result<()> {
+/// Tokens are JWT (RFC 7519) of a key that Dovecot finds in a file: `AZP/ALGORITHM/KEY`, base64 within.
+fn oauth2(scratch: &Path, key: &[u8]) -> io::Result<()> {
+    let keys = scratch.join("secrets/keys/default/HS256");
+    fs::create_dir_all(&keys)?;
+    fs::write(keys.join("default"), STANDARD.encode(key))?;
+    let settings = format!(
+        "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={}/secrets/keys/\nusername_attribute = sub\n",
+        scratch.display()
+    );
+    fs::write(scratch.join("secrets/oauth2.conf"), settings)
+}
+
+/// A token for `user`, signed with `key` (RFC 7519, HS256).
+fn token(user: &str, key: &[u8]) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+    let header = part(r#"{"alg":"HS256","typ":"JWT"}"#.to_owned());
+    let claims = part(format!(r#"{{"sub":"{user}","iat":{},"exp":{}}}"#, now - 60, now + 3600));
+    let signed = format!("{header}.{claims}");
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn configure(scratch: &Path, pki: &Pki, doors: &BTreeMap<&str, u16>, users: &str, token_key: &[u8]) -> io::Result<()> {
     // Postfix and Dovecot give up root and must still find what is theirs.
     fs::set_permissions(scratch, fs::Permissions::from_mode(0o711))?;
     for folder in ["postfix", "queue", "data", "dovecot", "home", "secrets"] {
@@ -163,6 +204,7 @@ fn configure(scratch: &Path, pki: &Pki, doors: &BTreeMap<&str, u16>, users: &str
     fs::write(scratch.join("postfix/main.cf"), main_cf(scratch, pki))?;
     fs::write(scratch.join("postfix/master.cf"), master_cf(pki, doors))?;
     fs::write(scratch.join("secrets/users"), users)?;
+    oauth2(scratch, token_key)?;
     fs::set_permissions(scratch.join("secrets"), fs::Permissions::from_mode(0o700))?;
     fs::write(scratch.join("dovecot.conf"), dovecot_conf(scratch, pki, doors))?;
     run(&["chown", "postfix", &scratch.join("data").display().to_string()]).map(drop).map_err(io::Error::other)
@@ -235,13 +277,18 @@ hostname = {RELAY}
 ssl = required
 ssl_cert = <{bundle}
 ssl_key = <{bundle}
-auth_mechanisms = plain login cram-md5 scram-sha-256 xoauth2
+auth_mechanisms = plain login digest-md5 cram-md5 scram-sha-1 scram-sha-256 xoauth2 oauthbearer
 auth_failure_delay = 0
 mail_location = maildir:{scratch}/home
 first_valid_uid = 1
 submission_relay_host = 127.0.0.1
 submission_relay_port = {}
 submission_relay_trusted = yes
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {scratch}/secrets/oauth2.conf
+}}
 passdb {{
   driver = passwd-file
   args = {scratch}/secrets/users

@@ -32,9 +32,11 @@ pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-/// The real binary, with nothing of the environment that a world does not say.
-pub(crate) fn program(args: &[String]) -> Command {
+/// The real binary, with nothing of the environment that a world does not say, and with a cache of its own: a refused login
+/// is remembered there.
+pub(crate) fn program(args: &[String], scratch: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_mail-preflight"));
     program.args(args).env_clear().env("SOURCE_DATE_EPOCH", NOW.to_string()).env("COLUMNS", "100");
+    program.env("XDG_CACHE_HOME", scratch.join("cache"));
     program
 }

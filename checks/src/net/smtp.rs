@@ -9,7 +9,7 @@ pub(super) use self::{dialogue::connected, route::located};
 pub(crate) use self::{
     dialogue::{Dialogue, wanted},
     envelope::{Asked, Envelope, Unasked},
-    login::{Attempt, Withheld},
+    login::{Attempt, Flaw, Mechanism, Proof, Reason, Selection, Withheld},
     reply::Reply,
     route::{Endpoint, Loss, Lost},
     wire::{Cause, Stage},

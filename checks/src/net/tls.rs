@@ -23,6 +23,7 @@ use x509_parser::{
 
 pub use self::anchors::Anchors;
 pub(crate) use self::{
+    binding::Binding,
     fault::Fault,
     names::{Names, Wanted},
     socket::Socket,
@@ -30,6 +31,7 @@ pub(crate) use self::{
 use crate::{TlsLevel, report::timestamp, target::Host};
 
 mod anchors;
+mod binding;
 mod fault;
 mod names;
 mod path;
@@ -51,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) not_after: SystemTime,
     /// What stands between the server's certificate and trust.
     pub(crate) faults: Vec<Fault>,
+    /// What a login can be tied to.
+    pub(crate) binding: Option<Binding>,
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -127,6 +131,7 @@ impl Session {
             not_before: moment(validity.not_before),
             not_after: moment(validity.not_after),
             faults: path::faults(&chain, anchors, now),
+            binding: Binding::of(connection, &certificate, leaf),
             chain,
         })
     }

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     envelope::{self, Asked, Unasked},
-    login::{Attempt, Mechanism, Withheld, log_in},
+    login::{Attempt, Mechanism, Selection, Withheld, log_in},
     redaction::Redaction,
     reply::Reply,
     route::Endpoint,
@@ -242,7 +242,8 @@ impl Dialogue {
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
-                log_in(wire, mechanism, credentials).await?
+                let binding = self.session.as_ref().and_then(|session| session.binding.as_ref());
+                log_in(wire, mechanism, credentials, binding).await?
             }
         });
         self.offer_envelope(wire, cx).await
@@ -287,20 +288,29 @@ impl Dialogue {
     /// What to log in with, if nothing speaks against a login here.
     fn permitted<'a>(&self, cx: &'a Context, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
         let credentials = cx.target.sasl.as_ref().ok_or(Withheld::NoCredentials)?;
-        let mechanism = Mechanism::chosen(credentials, offered)?;
+        if offered.is_empty() {
+            return Err(Withheld::NotOffered);
+        }
+        let mechanism = self.selection(credentials, offered).chosen.ok_or(Withheld::NoMechanism)?;
         let policy = &cx.target.tls;
         // Whoever typed `may` or `encrypt` has asked for what Postfix does: the password goes to anybody.
-        if policy.level_typed && policy.level < TlsLevel::Verify {
-            return Ok((mechanism, credentials));
+        if !policy.level_typed || policy.level >= TlsLevel::Verify {
+            let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
+            if !session.is_trusted(policy.level) {
+                return Err(Withheld::Untrusted);
+            }
+            session.names.matching(&wanted(cx, &self.endpoint)).ok_or(Withheld::Misnamed)?;
         }
-        let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
-        if !session.is_trusted(policy.level) {
-            return Err(Withheld::Untrusted);
+        match credentials.barred_until {
+            Some(_) => Err(Withheld::Barred),
+            None => Ok((mechanism, credentials)),
         }
-        match session.names.matching(&wanted(cx, &self.endpoint)) {
-            Some(_) => Ok((mechanism, credentials)),
-            None => Err(Withheld::Misnamed),
-        }
+    }
+
+    /// Which of the mechanisms `offered` here would log `credentials` in.
+    pub(crate) fn selection(&self, credentials: &Credentials, offered: &[String]) -> Selection {
+        let is_bound = self.session.as_ref().is_some_and(|session| session.binding.is_some());
+        Selection::of(credentials, offered, is_bound)
     }
 }
 

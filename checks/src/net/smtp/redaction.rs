@@ -2,7 +2,10 @@
 
 use std::iter::repeat_n;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use zeroize::Zeroizing;
 
 use crate::{Credentials, Login, Secret};
@@ -10,65 +13,106 @@ use crate::{Credentials, Login, Secret};
 /// What stands where a secret stood.
 pub(super) const REDACTED: &str = "<redacted>";
 
-/// The forms in which a secret could come back: in clear, and as a part of base64.
+/// What is shorter is found by chance, and tells little.
+const SHORTEST_DERIVED: usize = 6;
+
+/// The forms in which secrets could come back: in clear, as a part of base64, in hexadecimal digits.
+#[derive(Default)]
 pub(super) struct Redaction {
-    clear: Zeroizing<String>,
+    clear: Zeroizing<Vec<String>>,
     encoded: Zeroizing<Vec<String>>,
+    /// In lower case.
+    hex: Zeroizing<Vec<String>>,
 }
 
 impl Redaction {
     /// Of the secret in `credentials`.
     pub(super) fn of(credentials: Option<&Credentials>) -> Self {
-        let clear = credentials.map(|credentials| secret(&credentials.login).expose()).unwrap_or_default();
-        let encoded = (0..3).filter_map(|offset| core(clear.as_bytes(), offset)).collect();
-        Self { clear: Zeroizing::new(clear.to_owned()), encoded: Zeroizing::new(encoded) }
+        let mut redaction = Self::default();
+        if let Some(secret) = credentials.and_then(|credentials| secret(&credentials.login)) {
+            redaction.hide(secret.expose().as_bytes());
+        }
+        redaction
     }
 
-    /// `text` without the secret, and without the whole of any base64 that contains it.
+    /// Also of what was made of the secret; of base64, what it stands for too.
+    pub(super) fn add(&mut self, derived: &[u8]) {
+        if derived.len() >= SHORTEST_DERIVED {
+            self.hide(derived);
+            if let Ok(octets) = STANDARD.decode(derived) {
+                self.hide(&octets);
+            }
+        }
+    }
+
+    fn hide(&mut self, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
+        self.clear.extend(std::str::from_utf8(octets).ok().map(str::to_owned));
+        for offset in 0..3 {
+            self.encoded.extend(core(octets, offset));
+        }
+        if octets.len() > 1 {
+            self.hex.push(octets.iter().map(|octet| format!("{octet:02x}")).collect());
+        }
+    }
+
+    /// `text` without the secrets, and without the whole of any base64 or hexadecimal number that contains one.
     pub(super) fn redacted(&self, text: &str) -> String {
-        let mut text = match self.clear.is_empty() {
-            true => text.to_owned(),
-            false => text.replace(self.clear.as_str(), REDACTED),
-        };
+        let mut text = self.clear.iter().fold(text.to_owned(), |text, clear| text.replace(clear.as_str(), REDACTED));
+        for hex in self.hex.iter() {
+            text = without(&text, &text.to_ascii_lowercase(), hex, |c| c.is_ascii_hexdigit());
+        }
         for core in self.encoded.iter() {
-            text = without(&text, core);
+            text = without(&text, &text, core, is_base64);
         }
         text
     }
 }
 
-/// `text` without each word of base64 that contains `core`.
-fn without(text: &str, core: &str) -> String {
+/// `text` without each word, of the characters that `is_part` says, that contains `form` where `searched` does; both
+/// have the same octets but for the case of ASCII.
+fn without(text: &str, searched: &str, form: &str, is_part: fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(core) {
-        shown.push_str(before.trim_end_matches(is_base64));
+    let mut from = 0;
+    while let Some(at) = searched.get(from..).and_then(|rest| rest.find(form)) {
+        let (before, after) = (text.get(from..from + at), text.get(from + at + form.len()..));
+        let (Some(before), Some(after)) = (before, after) else { break };
+        shown.push_str(before.trim_end_matches(is_part));
         shown.push_str(REDACTED);
-        rest = after.trim_start_matches(is_base64);
+        from = text.len() - after.trim_start_matches(is_part).len();
     }
-    shown.push_str(rest);
+    shown.push_str(text.get(from..).unwrap_or_default());
     shown
 }
 
 fn is_base64(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "+/=".contains(c)
+    c.is_ascii_alphanumeric() || "+/=-_".contains(c)
 }
 
-pub(super) fn secret(login: &Login) -> &Secret {
+pub(super) fn secret(login: &Login) -> Option<&Secret> {
     match login {
-        Login::Password(secret) | Login::Token(secret) => secret,
+        Login::Password(secret) | Login::Token(secret) => Some(secret),
+        Login::Session => None,
     }
 }
 
-/// The part of the base64 of a text with `secret` at `offset` (modulo 3) that is the same whatever stands around it.
-fn core(secret: &[u8], offset: usize) -> Option<String> {
+/// The part of the base64 of a text with `secret` at `offset` (modulo 3) that is the same whatever stands around it, in
+/// both alphabets.
+fn core(secret: &[u8], offset: usize) -> Vec<String> {
     /// Shorter parts are found by chance, and tell little.
     const SHORTEST: usize = 4;
     let padded: Zeroizing<Vec<u8>> = Zeroizing::new(repeat_n(0, offset).chain(secret.iter().copied()).collect());
-    let encoded = Zeroizing::new(STANDARD.encode(&*padded));
     // A character holds six bits: the first that holds none of what stands before, the last that holds none after.
     let (first, last) = ((offset * 8).div_ceil(6), padded.len() * 8 / 6);
-    encoded.get(first..last).filter(|core| core.len() >= SHORTEST).map(str::to_owned)
+    let mut cores = Vec::new();
+    for alphabet in [STANDARD, URL_SAFE] {
+        let encoded = Zeroizing::new(alphabet.encode(&*padded));
+        let core = encoded.get(first..last).filter(|core| core.len() >= SHORTEST).map(str::to_owned);
+        cores.extend(core.filter(|core| !cores.contains(core)));
+    }
+    cores
 }
 
 #[cfg(test)]
@@ -77,19 +121,20 @@ mod tests {
 
     #[test]
     fn no_form_of_the_secret_is_shown() {
-        let password = "s3cr\u{e9}t pass";
-        let credentials = Credentials {
-            user: "jira".to_owned(),
-            login: Login::Password(Secret::new(password.to_owned())),
-            mechanism: None,
-        };
-        let redaction = Redaction::of(Some(&credentials));
+        let password = "s3cr\u{e9}t pass??>";
+        let login = Login::Password(Secret::new(password.to_owned()));
+        let redaction = Redaction::of(Some(&Credentials::new("jira".to_owned(), login)));
+        let hex = |text: &str| text.bytes().map(|octet| format!("{octet:02x}")).collect::<String>();
         let echoes = [
             password.to_owned(),
             STANDARD.encode(password),
+            URL_SAFE.encode(password),
             STANDARD.encode(format!("\0jira\0{password}")),
+            URL_SAFE.encode(format!("\0jira\0{password}")),
             STANDARD.encode(format!("user=a\x01auth=Bearer {password}\x01\x01")),
             STANDARD.encode(format!("x{password}y")),
+            hex(password),
+            hex(&format!("\0jira\0{password}")).to_ascii_uppercase(),
         ];
         for echo in echoes {
             let shown = redaction.redacted(&format!("501 bad AUTH {echo} sent"));
@@ -100,7 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_of_the_secret_is_hidden_too() {
+        let mut redaction = Redaction::of(None);
+        redaction.add(b"4096");
+        redaction.add(b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        for echo in [
+            "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+            "747CDB65AA56224E2352137E52D7BDCAD6A0F738DF30782CAA69A2CFB0277554",
+        ] {
+            assert_eq!(redaction.redacted(&format!("535 4096 {echo} no")), "535 4096 <redacted> no");
+        }
+    }
+
+    #[test]
     fn what_stands_for_a_secret_may_look_like_one() {
-        assert_eq!(without("a reda b redareda", "reda"), "a <redacted> b <redacted>");
+        assert_eq!(without("a reda b redareda", "a reda b redareda", "reda", is_base64), "a <redacted> b <redacted>");
     }
 }

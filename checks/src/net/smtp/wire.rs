@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    redaction::Redaction,
+    redaction::{REDACTED, Redaction},
     reply::{Line, Reply, line},
 };
 use crate::net::{Deadline, tls::Refusal};
@@ -97,12 +97,16 @@ pub(super) struct Wire<'a, S> {
     unread: Vec<u8>,
     transcript: &'a mut Transcript,
     redaction: &'a Redaction,
+    /// What this login's exchange has made of the secret.
+    learned: Redaction,
+    is_veiled: bool,
     deadline: Deadline,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     pub(super) fn new(stream: S, transcript: &'a mut Transcript, redaction: &'a Redaction, deadline: Deadline) -> Self {
-        Self { stream, unread: Vec::new(), transcript, redaction, deadline }
+        let learned = Redaction::of(None);
+        Self { stream, unread: Vec::new(), transcript, redaction, learned, is_veiled: false, deadline }
     }
 
     /// The stream, and how many octets were received that nobody has read: more than none after STARTTLS is an attack,
@@ -160,6 +164,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         self.awaited("reply to AUTH", &line).await
     }
 
+    /// From here on challenges are not shown: of them and of their answers a password can be guessed.
+    pub(super) fn veil(&mut self) {
+        self.is_veiled = true;
+    }
+
+    /// Shows these octets no more, in whatever form they come back.
+    pub(super) fn learn(&mut self, derived: &[u8]) {
+        self.learned.add(derived);
+    }
+
+    /// What the server said, as it may be shown.
+    fn shown(&self, text: &str) -> String {
+        if self.is_veiled && text.starts_with("334") {
+            return format!("334 {REDACTED}");
+        }
+        self.learned.redacted(&self.redaction.redacted(text))
+    }
+
     /// Says goodbye, and does not wait for the answer (it would cost a round trip).
     pub(super) async fn quit(mut self) {
         self.transcript.lines.push((Stage::Quit, "C: QUIT".to_owned()));
@@ -196,7 +218,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             let text = self.line(what).await?;
             octets += text.len();
             let Some(Line { code, is_last, text }) = line(&text) else {
-                return Err(Cause::NotSmtp(format!("the {what} is not SMTP: {}", sample(&text))));
+                return Err(Cause::NotSmtp(format!("the {what} is not SMTP: {}", sample(&self.shown(&text)))));
             };
             let reply_so_far = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
             if reply_so_far.code != code {
@@ -225,13 +247,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             if let Some(at) = self.unread.iter().skip(searched).position(|octet| *octet == b'\n') {
                 let octets: Vec<u8> = self.unread.drain(..=searched + at).collect();
                 let text = String::from_utf8_lossy(&octets);
-                let text = self.redaction.redacted(text.trim_end_matches(['\r', '\n']));
-                self.transcript.note('S', &text);
-                return Ok(text);
+                let text = text.trim_end_matches(['\r', '\n']);
+                let shown = self.shown(text);
+                self.transcript.note('S', &shown);
+                // A challenge is answered as it came.
+                let is_challenge = self.is_veiled && text.starts_with("334");
+                return Ok(if is_challenge { text.to_owned() } else { shown });
             }
             searched = self.unread.len();
             if searched > LONGEST_LINE {
-                let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
+                let start = sample(&self.shown(&String::from_utf8_lossy(&self.unread)));
                 return Err(Cause::NotSmtp(format!("the {what} has a line of over {LONGEST_LINE} octets: {start}")));
             }
             // All that has come, so that nothing sent in clear behind the reply to STARTTLS is taken for TLS.
@@ -268,7 +293,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         match self.unread.is_empty() {
             true => Cause::Lost(format!("connection {how} before the {what}")),
             false => {
-                let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
+                let start = sample(&self.shown(&String::from_utf8_lossy(&self.unread)));
                 Cause::Lost(format!("connection {how} in the middle of the {what}: {start}"))
             }
         }
@@ -369,7 +394,7 @@ mod tests {
         let (ours, mut theirs) = duplex(1024);
         theirs.write_all(b"535 no such password hunter2\r\n").await.unwrap();
         let login = Login::Password(Secret::new("hunter2".to_owned()));
-        let redaction = Redaction::of(Some(&Credentials { user: "jira".to_owned(), login, mechanism: None }));
+        let redaction = Redaction::of(Some(&Credentials::new("jira".to_owned(), login)));
         let mut transcript = Transcript::default();
         let mut wire = Wire::new(ours, &mut transcript, &redaction, Deadline::after(Duration::from_secs(60)));
         wire.enter(Stage::Login);
