@@ -124,7 +124,7 @@ fn reservation(cx: &Context, dialogue: &Dialogue) -> String {
     let level = cx.target.tls.level;
     let wanted = wanted(cx, &dialogue.endpoint.host);
     match &dialogue.session {
-        Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
+        Some(session) if session.is_proved(level) && session.names.matching(&wanted).is_some() => String::new(),
         _ => format!("; the password was sent though the certificate is not verified, as --tls-level {level} allows"),
     }
 }

@@ -307,6 +307,7 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
             level: TlsLevel::Encrypt,
             level_typed: false,
             wrappermode: false,
+            probe: false,
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,

@@ -127,6 +127,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
             level: TlsLevel::May,
             level_typed: false,
             wrappermode: false,
+            probe: false,
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,

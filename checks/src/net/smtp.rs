@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::{
     dialogue::{Dialogue, wanted},
     login::{Attempt, Withheld},
+    probe::{Injection, Probe},
     reply::Reply,
     route::{Endpoint, Loss, Lost},
     wire::{Cause, Stage},
@@ -21,6 +22,7 @@ use crate::{Abstain, Context, NextHop, TlsLevel};
 
 mod dialogue;
 mod login;
+mod probe;
 mod redaction;
 mod reply;
 mod route;
@@ -30,6 +32,7 @@ mod wire;
 pub struct Relay {
     deadline: Deadline,
     once: OnceCell<Result<Relayed, Abstain>>,
+    probes: OnceCell<Result<Vec<Option<Probe>>, Abstain>>,
 }
 
 /// Every dialogue with the relay, in Postfix's order, and what of it there is none with.
@@ -58,12 +61,33 @@ pub(crate) async fn addresses(cx: &Context, hop: &NextHop) -> Result<Vec<IpAddr>
 impl Relay {
     /// Nobody has been spoken to.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, once: OnceCell::new() }
+        Self { deadline, once: OnceCell::new(), probes: OnceCell::new() }
     }
 
     /// What came of the dialogues; the first to ask holds them.
     pub(crate) async fn relayed(&self, cx: &Context) -> Result<&Relayed, Abstain> {
         self.once.get_or_init(|| self.talk(cx)).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// What more connections showed, for each dialogue with a TLS session; the first to ask makes them.
+    pub(crate) async fn probed(&self, cx: &Context) -> Result<&[Option<Probe>], Abstain> {
+        let probes = self.probes.get_or_init(|| self.probe(cx)).await;
+        probes.as_ref().map(Vec::as_slice).map_err(Clone::clone)
+    }
+
+    /// After the dialogues, so that nothing that a server holds against them costs the login.
+    async fn probe(&self, cx: &Context) -> Result<Vec<Option<Probe>>, Abstain> {
+        let relayed = self.relayed(cx).await?;
+        let script = self.script(cx);
+        let probed = relayed.dialogues.iter().map(async |dialogue| match &dialogue.session {
+            Some(session) if session.is_whole() => Some(Probe::made(&dialogue.endpoint, &script).await),
+            _ => None,
+        });
+        Ok(join_all(probed).await)
+    }
+
+    fn script<'a>(&self, cx: &'a Context) -> Script<'a> {
+        Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
     }
 
     async fn talk(&self, cx: &Context) -> Result<Relayed, Abstain> {
@@ -76,7 +100,7 @@ impl Relay {
             tokio::task::spawn_blocking(move || anchors.warm());
         }
         let (endpoints, lost) = route::endpoints(cx, hop).await;
-        let script = Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) };
+        let script = self.script(cx);
         let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);
         let held = join_all(dialogues.map(|(endpoint, turn)| Dialogue::held(endpoint, &script, turn))).await;
