@@ -190,7 +190,6 @@ impl Reader {
                 CERTIFICATE => self.flight.chain = certificates(&body).ok_or_else(broken)?,
                 SERVER_KEY_EXCHANGE => self.flight.exchange = body,
                 CERTIFICATE_REQUEST => self.flight.asks = true,
-                SERVER_HELLO_DONE => return Ok(true),
                 _ => {}
             }
             if !(0x0300..=TLS_1_2).contains(&self.flight.version) {
@@ -198,6 +197,9 @@ impl Reader {
             }
             if self.flight.cipher() == "unknown" {
                 return Err(Refusal::Broken(format!("the server chose the cipher {:#06x}", self.flight.cipher)));
+            }
+            if kind == SERVER_HELLO_DONE {
+                return Ok(true);
             }
         }
     }
