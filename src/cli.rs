@@ -143,6 +143,10 @@ pub(crate) struct Relay {
     /// TLS from the first byte (smtp_tls_wrappermode) [default: on for port 465]
     #[arg(long)]
     pub(crate) tls_wrappermode: bool,
+    /// Make up to four more connections to each address, one after another, for what one cannot show: TLS below 1.2,
+    /// no SNI, session reuse, data after STARTTLS
+    #[arg(long)]
+    pub(crate) tls_probe: bool,
     /// Postfix's smtp_tls_security_level [default: encrypt with a relay, may without]
     #[arg(long, value_name = "LEVEL", value_parser = tls_level())]
     pub(crate) tls_level: Option<TlsLevel>,

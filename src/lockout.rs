@@ -49,7 +49,8 @@ impl Lockout {
         let (relay, credentials) = (target.relay.as_ref()?, target.sasl.as_ref()?);
         let mut fields = vec![self.salt.clone(), relay.to_string(), credentials.user.clone()];
         // Where its port is reached elsewhere, it is another relay.
-        let redirects = target.connect_to.iter().filter(|redirect| redirect.port == relay.port);
+        let redirects =
+            target.connect_to.iter().filter(|redirect| relay.next_hops().any(|hop| hop.port == redirect.port));
         fields.extend(redirects.map(|redirect| format!("{}:{}:{}", redirect.host, redirect.port, redirect.to)));
         let mut context = Context::new(&SHA256);
         for field in fields {

@@ -127,6 +127,7 @@ fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
         level_typed: typed.tls_level.is_some(),
         wrappermode: typed.tls_wrappermode
             || typed.relay.as_ref().is_some_and(|relay| relay.first.port == NextHop::SUBMISSIONS),
+        probe: typed.tls_probe,
         anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref()).map_err(anyhow::Error::msg)?,
     })
 }

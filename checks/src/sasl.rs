@@ -195,7 +195,7 @@ fn reservation(cx: &Context, dialogue: &Dialogue, mechanism: Mechanism) -> Strin
         false => "the password was sent",
     };
     match &dialogue.session {
-        Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
+        Some(session) if session.is_proved(level) && session.names.matching(&wanted).is_some() => String::new(),
         _ => format!("; {sent} though the certificate is not verified, as --tls-level {level} allows"),
     }
 }

@@ -294,6 +294,8 @@ pub struct TlsPolicy {
     pub level_typed: bool,
     /// TLS from the first byte (`smtp_tls_wrappermode`).
     pub wrappermode: bool,
+    /// Whether more connections may be made, for what one cannot show.
+    pub probe: bool,
     /// Whom certificates are trusted from.
     pub anchors: Anchors,
 }

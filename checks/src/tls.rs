@@ -2,16 +2,27 @@
 
 use std::time::Duration;
 
+use self::{
+    certificate::{key, lifetime, purpose, self_signed},
+    negotiated::{cipher, version},
+    offer::capabilities,
+    probe::{injection, legacy, resumption, sni},
+};
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
+    Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
     net::{
-        smtp::{Cause, Dialogue, Stage, wanted},
-        tls::{Fault, Refusal, Session, Trust},
+        smtp::{Dialogue, Stage, wanted},
+        tls::{Fault, Session, Trust},
     },
-    relay::{broken, command, every, evidence, unused},
+    relay::{command, every, unused},
     report::timestamp,
 };
+
+mod certificate;
+mod negotiated;
+mod offer;
+mod probe;
 
 checks! {
     /// The relay speaks TLS 1.2 or 1.3.
@@ -19,9 +30,24 @@ checks! {
     /// TLS 1.0 and 1.1 are forbidden (RFC 8996 section 4). Where the handshake fails, Postfix defers the mail, or at
     /// `smtp_tls_security_level = may` without a login sends it in clear.
     ///
+    /// This tool shakes hands in TLS 1.2 and 1.3 with modern ciphers; Postfix's OpenSSL has more. So where that handshake
+    /// fails, one more connection sends a ClientHello for TLS 1.0 to 1.2 with all the ciphers of OpenSSL, and reads what
+    /// the server answers in clear: its version, its cipher, its certificates. What Postfix would still use is thus told
+    /// apart from what it would not.
+    ///
     /// # Fix
     /// Ask the relay's operator for TLS 1.2 or newer, and look for a firewall in between.
     "tls.version" ("RFC 8996 section 4") => version,
+
+    /// The relay's cipher has forward secrecy and authenticated encryption.
+    ///
+    /// That is ECDHE with AES-GCM, AES-CCM or ChaCha20-Poly1305, and every cipher of TLS 1.3. RSA key exchange lets whoever
+    /// gets the server's key read all mail recorded before; it and DHE are advised against (RFC 9325 section 4.1). 3DES and
+    /// RC4 today's OpenSSL no longer has, and Postfix then has no TLS with the relay.
+    ///
+    /// # Fix
+    /// Ask the relay's operator to offer ECDHE with AES-GCM (Postfix: `smtpd_tls_mandatory_ciphers = high`).
+    "tls.cipher" ("RFC 9325 section 4.1") => cipher,
 
     /// The relay's certificate has a path to a trust anchor.
     ///
@@ -50,54 +76,94 @@ checks! {
     /// # Fix
     /// The relay's operator must renew it.
     "tls.expiry" ("RFC 5280 section 4.1.2.5") => expiry,
-}
 
-async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    every(cx, |dialogue| {
-        if let Some((Stage::Handshake, cause)) = &dialogue.broke {
-            return Ok(no_tls(cx, cause).saw([evidence(cx, dialogue, &[Stage::StartTls, Stage::Handshake])]));
-        }
-        let session = session(cx, dialogue)?;
-        let seen = format!("{}, {}, {}", session.version, session.cipher, session.key_exchange);
-        let evidence = Evidence { command: command(cx, &dialogue.endpoint), output: seen.clone() };
-        Ok(with_facts(cx, dialogue, session, Finding::pass(seen).saw([evidence])))
-    })
-    .await
-}
+    /// The relay's certificate lasts no longer than public CAs may issue.
+    ///
+    /// The CA/Browser Forum (SC-081v3) allows 398 days, from 15 March 2026 on 200, from 15 March 2027 on 100, from 15 March
+    /// 2029 on 47, counted by the day of issue. Postfix does not mind, but a CA that breaks the rule loses its place among
+    /// the trusted. Private CAs are free; public are those whose roots Mozilla ships.
+    ///
+    /// # Fix
+    /// Ask the relay's operator for a new certificate.
+    "tls.lifetime" ("CA/Browser Forum SC-081v3") => lifetime,
 
-/// A failed handshake stops the mail, unless Postfix may send it in clear: that takes level `may`, and no login
-/// (PLAINTEXT_FALLBACK_OK_AFTER_STARTTLS_FAILURE in Postfix's smtp.h).
-fn no_tls(cx: &Context, cause: &Cause) -> Finding {
-    let policy = &cx.target.tls;
-    let falls_back = policy.level <= TlsLevel::May && !policy.wrappermode && cx.target.sasl.is_none();
-    let is_old = matches!(cause, Cause::NoTls(Refusal::Alert(alert)) if alert == "protocol_version");
-    let (outcome, then) = match falls_back {
-        // smtp_tls_mandatory_protocols is >=TLSv1, and up to level `encrypt` many an OpenSSL agrees.
-        _ if is_old && policy.level < TlsLevel::Verify => ("deliver", "Postfix uses what is older unless told not to"),
-        true => ("fallback", "Postfix falls back to sending in clear"),
-        false => ("defer", "Postfix defers the mail"),
-    };
-    let finding = match cause {
-        Cause::Silent(why) => Finding::unknown(why.clone()),
-        Cause::NoTls(Refusal::Ours(why)) => {
-            // What Postfix would do is not known either.
-            let advice = "Let Postfix's own posttls-finger show what it negotiates with the relay".to_owned();
-            return Finding::unknown(format!("no TLS handshake: {why}")).fix(Fix::Advice(advice));
-        }
-        Cause::NoTls(Refusal::NotTls(_)) if policy.wrappermode => Finding::fail(format!(
-            "no TLS handshake: {}; {then}; the port may want STARTTLS (smtp_tls_wrappermode = no)",
-            broken(cause).message
-        )),
-        cause => {
-            let message = format!("no TLS handshake: {}; {then}", broken(cause).message);
-            Finding::new(if falls_back { Status::Warn } else { Status::Fail }, message)
-        }
-    };
-    finding.fact("postfix", outcome).fix(Fix::Advice(
-        "Ask the relay's operator which port speaks TLS 1.2 or newer: 587 with STARTTLS, or 465 from the first byte \
-         (smtp_tls_wrappermode = yes)"
-            .to_owned(),
-    ))
+    /// The relay's certificate is not self-signed.
+    ///
+    /// A server's own word for itself proves nothing (RFC 5280 section 3.2), unless the certificate itself is among the
+    /// trust anchors; then each renewal needs a change at every client.
+    ///
+    /// # Fix
+    /// Ask the relay's operator for a certificate of a CA.
+    "tls.self-signed" ("RFC 5280 section 3.2") => self_signed,
+
+    /// The keys and signatures of the relay's chain are strong enough.
+    ///
+    /// RSA keys have 2048 bits at least, and nothing is signed with SHA-1 or MD5 (RFC 9325 section 4.5). Postfix leaves
+    /// OpenSSL at security level 0 up to `encrypt`, which takes anything; at `verify` and `secure` it is 1, which refuses
+    /// SHA-1 (in OpenSSL 3) and RSA keys below 1024 bits. The signature of a trust anchor nobody checks.
+    ///
+    /// # Fix
+    /// Ask the relay's operator for a certificate with a key of RSA 2048 or ECDSA P-256, signed with SHA-256.
+    "tls.key" ("RFC 9325 section 4.5") => key,
+
+    /// The relay's certificate is made for a server.
+    ///
+    /// An extended key usage without serverAuth (RFC 5280 section 4.2.1.12), or a key usage without signatures and key
+    /// exchange (section 4.2.1.3), makes OpenSSL distrust it. A CA's own certificate (CA:TRUE) as a server's OpenSSL, and so
+    /// Postfix, takes; other libraries refuse it.
+    ///
+    /// # Fix
+    /// Ask the relay's operator for a server certificate: CA:FALSE, extendedKeyUsage serverAuth.
+    "tls.purpose" ("RFC 5280 section 4.2.1.12") => purpose,
+
+    /// The relay shows the same certificate to a client that names no server.
+    ///
+    /// Postfix sends no server name (RFC 6066 section 3) unless `smtp_tls_servername` says so, and this tool sends the
+    /// relay's: where the certificates differ, the one without is what Postfix judges. Needs `--tls-probe`.
+    ///
+    /// # Fix
+    /// Set `smtp_tls_servername = hostname` (Postfix 3.4 and later).
+    "tls.sni" ("RFC 6066 section 3") => sni,
+
+    /// Nobody in between changes what the relay offers before TLS.
+    ///
+    /// Before STARTTLS anybody on the way can edit the list of capabilities, and firewalls that inspect SMTP do: they
+    /// write `XXXXXXXA` over what they do not know, STARTTLS among it, and asterisks over the banner. What is offered
+    /// under TLS may differ (RFC 3207 section 4.2), AUTH most of all; STARTTLS must not be there again.
+    ///
+    /// # Fix
+    /// Switch off the inspection of SMTP in the firewall (Cisco: `no inspect esmtp`).
+    "tls.capabilities" ("RFC 3207 section 4.2") => capabilities,
+
+    /// The relay no longer speaks TLS 1.0 or 1.1.
+    ///
+    /// Both are forbidden (RFC 8996 sections 4 and 5), even where newer ones are preferred. A ClientHello that offers nothing
+    /// newer than TLS 1.1, on a connection of its own, shows whether the server still takes it: an alert, or the end of the
+    /// connection, means that it does not. Needs `--tls-probe`.
+    ///
+    /// # Fix
+    /// Ask the relay's operator to switch them off (Postfix: `smtpd_tls_protocols = >=TLSv1.2`).
+    "tls.legacy" ("RFC 8996 section 5") => legacy,
+
+    /// A TLS session of before does not spoil the next one.
+    ///
+    /// Postfix keeps sessions (`smtp_tls_session_cache_database`) and takes them up again (RFC 8446 section 2.2). A server
+    /// that offers that and then breaks it delays each mail but the first; one that does not offer it costs a full
+    /// handshake, no more. Needs `--tls-probe`.
+    ///
+    /// # Fix
+    /// Ask the relay's operator to share the keys of session tickets among the machines behind one address.
+    "tls.resumption" ("RFC 8446 section 2.2") => resumption,
+
+    /// The relay throws away what came in clear behind STARTTLS.
+    ///
+    /// A server that keeps it answers it under TLS: whoever is in between can put commands before the client's, and have
+    /// the client's mail and password delivered to himself (CVE-2011-0411; RFC 3207 section 6). A NOOP in one piece with
+    /// STARTTLS shows it. Needs `--tls-probe`.
+    ///
+    /// # Fix
+    /// Ask the relay's operator to update the server, and use another relay until then.
+    "tls.injection" ("RFC 3207 section 6") => injection,
 }
 
 async fn chain(cx: &Context) -> Result<Vec<Finding>, Abstain> {
@@ -122,7 +188,10 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
             "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same"
         }
     };
-    let verified = match session.trust(cx.target.tls.level, &wanted(cx, &dialogue.endpoint)) {
+    let level = cx.target.tls.level;
+    let verified = match session.trust(level, &wanted(cx, &dialogue.endpoint)) {
+        // Postfix does not come so far as to say it.
+        _ if !session.is_spoken_at(level) => "",
         Trust::Verified => "Verified: ",
         Trust::Trusted => "Trusted: ",
         // The chain is not to blame for the name.
@@ -133,11 +202,12 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
 }
 
 fn untrusted(cx: &Context, session: &Session) -> Finding {
-    let faults: Vec<String> = session.faults.iter().map(Fault::to_string).collect();
-    let message = format!("Untrusted: {}; {}", faults.join("; "), consequence(cx.target.tls.level));
-    if session.faults.iter().all(|fault| matches!(fault, Fault::Beyond(_))) {
-        return Finding::unknown(message);
+    let faults = session.faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+    if session.is_undecided() {
+        return Finding::unknown(faults)
+            .fix(Fix::Advice("Let Postfix's own posttls-finger show what it makes of the chain".to_owned()));
     }
+    let message = format!("Untrusted: {faults}; {}", consequence(cx, session));
     wrong(cx, message).fix(session.faults.first().map(remedy))
 }
 
@@ -187,7 +257,7 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                     some if more > 0 => format!("{some} and {more} more"),
                     some => some,
                 };
-                let then = consequence(cx.target.tls.level);
+                let then = consequence(cx, session);
                 wrong(cx, format!("is for {found}, not for {}; {then}", wanted.join(" or "))).fix(Fix::Advice(
                     "Put one of its names into relayhost, or ask the relay's operator for a certificate with the \
                      right one"
@@ -206,13 +276,13 @@ async fn expiry(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         let lifetime = not_after.duration_since(*not_before).unwrap_or_default();
         let renewal = || Fix::Advice("The relay's operator must renew the certificate".to_owned());
         if *not_before > cx.now {
-            let message = format!("not valid before {}; {}", timestamp(*not_before), consequence(cx.target.tls.level));
+            let message = format!("not valid before {}; {}", timestamp(*not_before), consequence(cx, session));
             return wrong(cx, message).fix(Fix::Advice(
                 "Check the clock of this machine, then ask the relay's operator for a certificate of today".to_owned(),
             ));
         }
         let Ok(left) = not_after.duration_since(cx.now) else {
-            let message = format!("expired since {}; {}", timestamp(*not_after), consequence(cx.target.tls.level));
+            let message = format!("expired since {}; {}", timestamp(*not_after), consequence(cx, session));
             return wrong(cx, message).fix(renewal());
         };
         let until = timestamp(*not_after);
@@ -233,10 +303,15 @@ fn days(time: Duration) -> u64 {
 async fn judged(cx: &Context, judge: impl Fn(&Dialogue, &Session) -> Finding) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let session = session(cx, dialogue)?;
-        let evidence = Evidence { command: command(cx, &dialogue.endpoint), output: session.shown() };
+        let evidence = chain_shown(cx, dialogue, session);
         Ok(with_facts(cx, dialogue, session, judge(dialogue, session).saw([evidence])))
     })
     .await
+}
+
+/// The chain as it was sent.
+fn chain_shown(cx: &Context, dialogue: &Dialogue, session: &Session) -> Evidence {
+    Evidence { command: command(cx, &dialogue.endpoint), output: session.shown() }
 }
 
 fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abstain> {
@@ -247,17 +322,40 @@ fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abst
     })
 }
 
+/// What a session showed, for programs. What could not be found out is left out: whether Postfix trusts a chain that we
+/// cannot judge, and what it then does.
 fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Finding) -> Finding {
-    let level = cx.target.tls.level;
-    let trust = session.trust(level, &wanted(cx, &dialogue.endpoint));
-    let defers = level >= TlsLevel::Verify && trust != Trust::Verified;
-    finding
-        .fact("trust", trust.to_string())
-        .fact("postfix", if defers { "defer" } else { "deliver" })
-        .fact("version", session.version)
-        .fact("cipher", session.cipher)
-        .fact("key_exchange", session.key_exchange)
-        .fact("not_after", timestamp(session.not_after))
+    let policy = &cx.target.tls;
+    let trust = session.trust(policy.level, &wanted(cx, &dialogue.endpoint));
+    let is_judged = policy.level >= TlsLevel::Verify;
+    let outcome = match session.is_spoken_at(policy.level) {
+        false => Some(without_tls(cx).0),
+        true if is_judged && session.is_undecided() => None,
+        true if is_judged && trust != Trust::Verified => Some("defer"),
+        true => Some("deliver"),
+    };
+    let mut finding = finding;
+    if session.is_spoken_at(policy.level) && !session.is_undecided() {
+        finding = finding.fact("trust", trust.to_string());
+    }
+    if let Some(outcome) = outcome {
+        finding = finding.fact("postfix", outcome);
+    }
+    finding = finding.fact("version", session.version).fact("cipher", session.cipher);
+    if session.key_exchange != "unknown" {
+        finding = finding.fact("key_exchange", session.key_exchange);
+    }
+    finding.fact("not_after", timestamp(session.not_after))
+}
+
+/// What becomes of the mail where there is no TLS: Postfix may send it in clear at level `may` and without a login
+/// (PLAINTEXT_FALLBACK_OK_AFTER_STARTTLS_FAILURE in Postfix's smtp.h).
+fn without_tls(cx: &Context) -> (&'static str, &'static str) {
+    let policy = &cx.target.tls;
+    match policy.level <= TlsLevel::May && !policy.wrappermode && cx.target.sasl.is_none() {
+        true => ("fallback", "Postfix falls back to sending in clear"),
+        false => ("defer", "Postfix defers the mail"),
+    }
 }
 
 /// What is wrong with a certificate fails, except at `may`, where Postfix would do without TLS altogether.
@@ -268,9 +366,13 @@ fn wrong(cx: &Context, message: String) -> Finding {
     }
 }
 
-fn consequence(level: TlsLevel) -> String {
-    match level {
-        TlsLevel::None | TlsLevel::May | TlsLevel::Encrypt => format!("at level {level} Postfix delivers all the same"),
-        TlsLevel::Verify | TlsLevel::Secure => format!("at level {level} Postfix defers the mail"),
+/// What Postfix does about a certificate that is not as it should be.
+fn consequence(cx: &Context, session: &Session) -> String {
+    match cx.target.tls.level {
+        level if !session.is_spoken_at(level) => without_tls(cx).1.to_owned(),
+        level @ (TlsLevel::None | TlsLevel::May | TlsLevel::Encrypt) => {
+            format!("at level {level} Postfix delivers all the same")
+        }
+        level @ (TlsLevel::Verify | TlsLevel::Secure) => format!("at level {level} Postfix defers the mail"),
     }
 }

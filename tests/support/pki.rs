@@ -57,7 +57,9 @@ subjectAltName = DNS:relay.example.test
 
 const ECDSA: &[&str] = &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
 const P384: &[&str] = &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"];
+const P521: &[&str] = &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp521r1"];
 const RSA: &[&str] = &["-newkey", "rsa:2048"];
+const RSA_4096: &[&str] = &["-newkey", "rsa:4096"];
 const RSA_1024: &[&str] = &["-newkey", "rsa:1024"];
 const ED25519: &[&str] = &["-newkey", "ed25519"];
 
@@ -86,6 +88,9 @@ const CERTIFICATES: &[Certificate] = &[
     ("rsa",                  RSA,      "server",   VALID,         "intermediate",  &["intermediate"]),
     ("rsa-1024",             RSA_1024, "server",   VALID,         "intermediate",  &["intermediate"]),
     ("p384",                 P384,     "server",   VALID,         "intermediate",  &["intermediate"]),
+    ("rsa-4096",             RSA_4096, "server",   VALID,         "intermediate",  &["intermediate"]),
+    ("p521",                 P521,     "server",   VALID,         "intermediate",  &["intermediate"]),
+    ("ecdsa-sha1",           ECDSA,    "server",   SHA1,          "intermediate",  &["intermediate"]),
     ("ed25519",              ED25519,  "server",   VALID,         "intermediate",  &["intermediate"]),
     ("directly",             ECDSA,    "server",   VALID,         "root",          &[]),
     ("with-root",            ECDSA,    "server",   VALID,         "intermediate",  &["intermediate", "root"]),

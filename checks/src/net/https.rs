@@ -23,7 +23,7 @@ use super::{
     Deadline,
     memo::Memo,
     smtp::{Cause, Endpoint, Lost, connected, located},
-    tls::{self, Anchors, Fault, Refusal, Session, Socket, Wanted},
+    tls::{self, Anchors, Fault, Manner, Refusal, Session, Socket, Unproved, Wanted},
 };
 use crate::{
     Context, Evidence, Name,
@@ -269,9 +269,13 @@ async fn asked(
     anchors: &Anchors,
     seen: &mut Option<Session>,
 ) -> Result<Response, Obstacle> {
-    let (stream, session) =
-        tls::connect(socket, &Host::Name(host.clone()), anchors, cx.now).await.map_err(Obstacle::NoTls)?;
+    let manner = Manner::fresh().map_err(Obstacle::NoTls)?;
+    let server = Host::Name(host.clone());
+    let (stream, session) = tls::connect(socket, &server, &manner, anchors, cx.now).await.map_err(Obstacle::NoTls)?;
     let session = seen.insert(session);
+    if let Some(Unproved::Unchecked(what)) = &session.unproved {
+        return Err(Obstacle::Silent(format!("this tool cannot check the server's signature: {what}")));
+    }
     if anchors.are_none() {
         return Err(Obstacle::NoAnchors);
     }

@@ -10,6 +10,7 @@ pub(crate) use self::{
     dialogue::{Dialogue, wanted},
     envelope::{Asked, Envelope, Unasked},
     login::{Attempt, Flaw, Mechanism, Proof, Reason, Selection, Withheld},
+    probe::{Injection, Probe},
     reply::Reply,
     route::{Endpoint, Loss, Lost},
     wire::{Cause, Stage},
@@ -24,6 +25,7 @@ use crate::{Abstain, Context, Relayhost, TlsLevel};
 mod dialogue;
 mod envelope;
 mod login;
+mod probe;
 mod redaction;
 mod reply;
 mod route;
@@ -33,6 +35,7 @@ mod wire;
 pub struct Relay {
     deadline: Deadline,
     once: OnceCell<Result<Relayed, Abstain>>,
+    probes: OnceCell<Result<Vec<Option<Probe>>, Abstain>>,
 }
 
 /// Every dialogue with the relay, in Postfix's order, and what of it there is none with.
@@ -61,12 +64,33 @@ pub(crate) async fn addresses(cx: &Context, relay: &Relayhost) -> Result<Vec<IpA
 impl Relay {
     /// Nobody has been spoken to.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, once: OnceCell::new() }
+        Self { deadline, once: OnceCell::new(), probes: OnceCell::new() }
     }
 
     /// What came of the dialogues; the first to ask holds them.
     pub(crate) async fn relayed(&self, cx: &Context) -> Result<&Relayed, Abstain> {
         self.once.get_or_init(|| self.talk(cx)).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// What more connections showed, for each dialogue with a TLS session; the first to ask makes them.
+    pub(crate) async fn probed(&self, cx: &Context) -> Result<&[Option<Probe>], Abstain> {
+        let probes = self.probes.get_or_init(|| self.probe(cx)).await;
+        probes.as_ref().map(Vec::as_slice).map_err(Clone::clone)
+    }
+
+    /// After the dialogues, so that nothing that a server holds against them costs the login.
+    async fn probe(&self, cx: &Context) -> Result<Vec<Option<Probe>>, Abstain> {
+        let relayed = self.relayed(cx).await?;
+        let script = self.script(cx);
+        let probed = relayed.dialogues.iter().map(async |dialogue| match &dialogue.session {
+            Some(session) if session.is_whole() => Some(Probe::made(&dialogue.endpoint, &script).await),
+            _ => None,
+        });
+        Ok(join_all(probed).await)
+    }
+
+    fn script<'a>(&self, cx: &'a Context) -> Script<'a> {
+        Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
     }
 
     async fn talk(&self, cx: &Context) -> Result<Relayed, Abstain> {
@@ -79,7 +103,7 @@ impl Relay {
             tokio::task::spawn_blocking(move || anchors.warm());
         }
         let (endpoints, lost) = route::endpoints(cx, relay).await;
-        let script = Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) };
+        let script = self.script(cx);
         let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);
         let held = join_all(dialogues.map(|(endpoint, turn)| Dialogue::held(endpoint, &script, turn))).await;

@@ -2,28 +2,24 @@
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, ProtocolVersion, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
-    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    AlertDescription, ClientConfig,
+    client::Resumption,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use x509_parser::{
-    prelude::{ASN1Time, FromDer, X509Certificate},
-    public_key::PublicKey,
-};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 pub use self::anchors::Anchors;
+use self::witness::Witness;
 pub(crate) use self::{
     binding::Binding,
+    certificate::{Certificate, Key},
     fault::Fault,
     names::{Names, Wanted},
     socket::Socket,
@@ -32,10 +28,15 @@ use crate::{TlsLevel, report::timestamp, target::Host};
 
 mod anchors;
 mod binding;
+mod certificate;
 mod fault;
+pub(crate) mod hello;
 mod names;
 mod path;
+mod public;
+mod session;
 mod socket;
+mod witness;
 
 /// What a handshake showed, and what OpenSSL would say to it.
 #[derive(Clone, Debug)]
@@ -55,7 +56,27 @@ pub(crate) struct Session {
     pub(crate) faults: Vec<Fault>,
     /// What a login can be tied to.
     pub(crate) binding: Option<Binding>,
+    /// What is not proved: whoever shows a certificate has its key only if its signature says so.
+    pub(crate) unproved: Option<Unproved>,
+    /// How long the prime of DHE is.
+    pub(crate) dh_bits: Option<usize>,
+    /// Whether the handshake took up an earlier session.
+    pub(crate) is_resumed: bool,
+    /// What was sent.
     chain: Vec<CertificateDer<'static>>,
+    /// From the server's certificate to the trust anchor, as far as it goes.
+    path: Vec<CertificateDer<'static>>,
+    /// How many of the path's last certificates are trust anchors.
+    anchored: usize,
+}
+
+/// Why nothing proves that the server has its certificate's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unproved {
+    /// A signature of a kind that we cannot check, OpenSSL can: of which.
+    Unchecked(String),
+    /// The handshake ended with what a server sends in clear, see [`hello`].
+    Unfinished,
 }
 
 /// The word that Postfix logs before "TLS connection established".
@@ -92,6 +113,11 @@ impl Session {
         self.faults.iter().all(forgiven)
     }
 
+    /// Whether Postfix trusts the chain, and we have seen that the server has its key: a password may go there.
+    pub(crate) fn is_proved(&self, level: TlsLevel) -> bool {
+        self.is_trusted(level) && self.unproved.is_none()
+    }
+
     /// What Postfix logs. That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so from
     /// Postfix 3.6 on; from 3.11 on it is "Trusted", and deferred all the same.
     pub(crate) fn trust(&self, level: TlsLevel, wanted: &[Wanted]) -> Trust {
@@ -115,25 +141,6 @@ impl Session {
             Err(why) => format!("{height} ({why})"),
         };
         self.chain.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
-    }
-
-    fn of(connection: &ClientConnection, anchors: &Anchors, now: SystemTime) -> Result<Self, Refusal> {
-        let chain = connection.peer_certificates().unwrap_or_default().to_vec();
-        let leaf = chain.first().ok_or_else(|| Refusal::Broken("no certificate was sent".to_owned()))?;
-        let certificate = parsed(leaf).map_err(Refusal::Broken)?;
-        let validity = certificate.validity();
-        Ok(Self {
-            version: version(connection.protocol_version()),
-            cipher: cipher(connection.negotiated_cipher_suite().map(|suite| suite.suite())),
-            key_exchange: group(connection.negotiated_key_exchange_group().map(|group| group.name())),
-            issuer: path::shown(certificate.issuer()),
-            names: Names::of(&certificate),
-            not_before: moment(validity.not_before),
-            not_after: moment(validity.not_after),
-            faults: path::faults(&chain, anchors, now),
-            binding: Binding::of(connection, &certificate, leaf),
-            chain,
-        })
     }
 }
 
@@ -161,32 +168,82 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The handshake with `host`, whatever its certificate: look at [`Session::faults`] before you trust the stream.
+/// How a client shakes hands: as any connection of its kind does.
+#[derive(Clone)]
+pub(crate) struct Manner {
+    config: Arc<ClientConfig>,
+    unproved: Arc<OnceLock<String>>,
+}
+
+impl Manner {
+    /// With the name of the server (RFC 6066 section 3), and never a session of before: it shows no certificate.
+    pub(crate) fn fresh() -> Result<Self, Refusal> {
+        Self::new(true, Resumption::disabled())
+    }
+
+    /// As Postfix does unless told otherwise: without the name of the server, and with the session of last time.
+    pub(crate) fn nameless() -> Result<Self, Refusal> {
+        Self::new(false, Resumption::in_memory_sessions(4))
+    }
+
+    /// ring alone, as everywhere in this program.
+    fn new(is_named: bool, resumption: Resumption) -> Result<Self, Refusal> {
+        let provider = Arc::new(ring::default_provider());
+        let unproved = Arc::new(OnceLock::new());
+        let witness = Witness::new(provider.signature_verification_algorithms, Arc::clone(&unproved));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Refusal::Ours(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(witness))
+            .with_no_client_auth();
+        config.resumption = resumption;
+        config.enable_sni = is_named;
+        Ok(Self { config: Arc::new(config), unproved })
+    }
+}
+
+/// The handshake with `host`, whatever its certificate: look at [`Session::faults`] and [`Session::unproved`] before you
+/// trust the stream.
 pub(crate) async fn connect(
     mut socket: Socket,
     host: &Host,
+    manner: &Manner,
     anchors: &Anchors,
     now: SystemTime,
 ) -> Result<(TlsStream<Socket>, Session), Refusal> {
-    let config = config().map_err(|error| Refusal::Ours(error.to_string()))?;
     socket.begin();
-    let connecting = TlsConnector::from(config).connect(server_name(host), socket).into_fallible();
+    let connecting = TlsConnector::from(Arc::clone(&manner.config)).connect(server_name(host), socket).into_fallible();
     let stream = connecting.await.map_err(|(error, socket)| refusal(&error, socket.head()))?;
-    let session = Session::of(stream.get_ref().1, anchors, now)?;
+    let unproved = manner.unproved.get().cloned().map(Unproved::Unchecked);
+    let session = Session::of(stream.get_ref().1, unproved, anchors, now)?;
     Ok((stream, session))
 }
 
-/// ring alone, as everywhere in this program; no resumption, because a resumed session shows no certificate.
-fn config() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    let witness = Witness { algorithms: provider.signature_verification_algorithms };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(witness))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+/// What the server shows to a client of TLS 1.2 at most, with all the ciphers of OpenSSL, after `refusal` of ours.
+pub(crate) async fn overhear(
+    mut socket: Socket,
+    host: &Host,
+    refusal: Refusal,
+    anchors: &Anchors,
+    now: SystemTime,
+) -> Result<Session, Refusal> {
+    let flight = hello::flight(&mut socket, hello::TLS_1_2, sent_name(host).as_deref()).await?;
+    Session::overheard(flight, refusal, anchors, now)
+}
+
+/// The version that the server speaks with a client of TLS 1.1 at most, by OpenSSL's name.
+pub(crate) async fn old_version(mut socket: Socket, host: &Host) -> Result<&'static str, Refusal> {
+    let flight = hello::flight(&mut socket, hello::TLS_1_1, sent_name(host).as_deref()).await?;
+    Ok(flight.version())
+}
+
+/// The name that a ClientHello carries, if it can.
+fn sent_name(host: &Host) -> Option<String> {
+    match server_name(host) {
+        ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+        _ => None,
+    }
 }
 
 /// A name that TLS cannot carry is not sent (RFC 6066 section 3).
@@ -198,6 +255,11 @@ fn server_name(host: &Host) -> ServerName<'static> {
     }
 }
 
+/// The words of RFC 8446 section 6.
+fn alert_named(code: u8) -> String {
+    snake_case(&format!("{:?}", AlertDescription::from(code)))
+}
+
 fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
     use rustls::{Error, InvalidMessage};
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -207,7 +269,8 @@ fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
         Some(Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         )) => Refusal::Ours("the server's certificates are of over 64 KiB, more than this tool reads".to_owned()),
-        Some(Error::General(why)) => Refusal::Ours(why.clone()),
+        // It answered with something that rustls does not speak, TLS 1.0 for one.
+        Some(Error::PeerIncompatible(why)) => Refusal::Ours(format!("{why:?}")),
         Some(Error::InvalidCertificate(_)) => {
             Refusal::Broken("the server has not the key of its certificate".to_owned())
         }
@@ -254,72 +317,6 @@ fn snake_case(name: &str) -> String {
     })
 }
 
-/// Looks on: any certificate will do, but whoever shows it has its key.
-#[derive(Debug)]
-struct Witness {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    /// By the bare key, because webpki does not read certificates of version 1.
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let certificate = parsed(certificate).map_err(rustls::Error::General)?;
-        let key = certificate.public_key();
-        let candidates = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signed.scheme);
-        let is_valid = candidates.flat_map(|(_, algorithms)| algorithms.iter()).any(|algorithm| {
-            algorithm.verify_signature(&key.subject_public_key.data, message, signed.signature()).is_ok()
-        });
-        match is_valid {
-            true => Ok(HandshakeSignatureValid::assertion()),
-            false => Err(unsigned(&certificate, rustls::CertificateError::BadSignature.into())),
-        }
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let certificate = parsed(certificate).map_err(rustls::Error::General)?;
-        let key = SubjectPublicKeyInfoDer::from(certificate.public_key().raw);
-        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
-            .map_err(|error| unsigned(&certificate, error))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// A short RSA key is our limit, not the server's lie.
-fn unsigned(certificate: &X509Certificate<'_>, error: rustls::Error) -> rustls::Error {
-    match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(rsa)) if rsa.key_size() < path::SHORTEST_RSA => rustls::Error::General(format!(
-            "the certificate has an RSA key of {} bits, this tool checks signatures from {} bits on",
-            rsa.key_size(),
-            path::SHORTEST_RSA
-        )),
-        _ => error,
-    }
-}
-
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, String> {
     match X509Certificate::from_der(certificate) {
         Ok((_, certificate)) => Ok(certificate),
@@ -333,38 +330,6 @@ fn moment(time: ASN1Time) -> SystemTime {
     const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
     let since_epoch = Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0));
     UNIX_EPOCH + since_epoch.min(END_OF_TIME)
-}
-
-fn version(version: Option<ProtocolVersion>) -> &'static str {
-    match version {
-        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        _ => "unknown",
-    }
-}
-
-fn cipher(suite: Option<CipherSuite>) -> &'static str {
-    match suite {
-        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
-        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
-        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => "ECDHE-ECDSA-CHACHA20-POLY1305",
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) => "ECDHE-RSA-AES256-GCM-SHA384",
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) => "ECDHE-RSA-AES128-GCM-SHA256",
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256) => "ECDHE-RSA-CHACHA20-POLY1305",
-        _ => "unknown",
-    }
-}
-
-fn group(group: Option<NamedGroup>) -> &'static str {
-    match group {
-        Some(NamedGroup::X25519) => "X25519",
-        Some(NamedGroup::secp256r1) => "prime256v1",
-        Some(NamedGroup::secp384r1) => "secp384r1",
-        _ => "unknown",
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     envelope::{self, Asked, Unasked},
     login::{Attempt, Mechanism, Selection, Withheld, log_in},
+    probe,
     redaction::Redaction,
     reply::Reply,
     route::Endpoint,
@@ -29,7 +30,7 @@ use crate::{
     address::Family,
     net::{
         Deadline,
-        tls::{self, Session, Socket, Wanted},
+        tls::{self, Manner, Session, Socket, Wanted},
     },
     target::Host,
 };
@@ -38,7 +39,7 @@ use crate::{
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
 /// How long a TLS handshake may take.
-const PATIENCE_FOR_TLS: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE_FOR_TLS: Duration = Duration::from_secs(30);
 
 /// One dialogue with one address of the relay.
 #[derive(Debug)]
@@ -122,9 +123,9 @@ impl Turn {
 }
 
 impl Dialogue {
-    /// The dialogue with `endpoint`, to its end.
-    pub(super) async fn held(endpoint: Endpoint, script: &Script<'_>, mut turn: Turn) -> Self {
-        let mut dialogue = Self {
+    /// Nothing has been said.
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self {
             endpoint,
             banner: None,
             greeting: None,
@@ -137,13 +138,21 @@ impl Dialogue {
             no_ehlo: None,
             broke: None,
             transcript: Transcript::default(),
-        };
+        }
+    }
+
+    /// The dialogue with `endpoint`, to its end.
+    pub(super) async fn held(endpoint: Endpoint, script: &Script<'_>, mut turn: Turn) -> Self {
+        let mut dialogue = Self::new(endpoint);
         let mut transcript = Transcript::default();
         if let Err(cause) = dialogue.talk(script, &mut transcript, &mut turn).await {
             dialogue.broke = Some((transcript.stage, cause));
         }
         turn.leave().await;
         dialogue.transcript = transcript;
+        if let Some((Stage::Handshake, Cause::NoTls(refusal))) = &dialogue.broke {
+            dialogue.session = probe::overheard(&dialogue.endpoint, script, refusal).await;
+        }
         dialogue
     }
 
@@ -161,29 +170,42 @@ impl Dialogue {
     }
 
     async fn talk(&mut self, script: &Script<'_>, transcript: &mut Transcript, turn: &mut Turn) -> Result<(), Cause> {
-        let policy = &script.cx.target.tls;
-        let mut socket = connected(self.endpoint.socket, script.deadline).await?;
-        let me = introduction(script.cx, &socket);
-        if !policy.wrappermode {
-            let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
-            let mut outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
-            // Postfix gives the mail to a server without TLS at these levels.
-            if matches!(outcome, Ok(false)) && policy.level <= TlsLevel::May {
-                outcome = self.offer_envelope(&mut wire, script.cx).await.map(|()| false);
-            }
-            if !matches!(outcome, Ok(true)) {
-                wire.quit().await;
-                return outcome.map(drop);
-            }
-            (socket, self.injected) = wire.into_parts();
-            self.injected += socket.drained();
-        }
+        let Some((socket, me)) = self.opened(script, transcript, true).await? else { return Ok(()) };
         transcript.stage = Stage::Handshake;
         let stream = self.shake_hands(script, socket).await?;
         let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
         let outcome = self.talk_in_private(&mut wire, &me, script.cx, turn).await;
         wire.quit().await;
         outcome
+    }
+
+    /// The connection on which TLS comes next, and who we are on it; none where there is no STARTTLS. What Postfix would
+    /// say in clear then is said if `goes_on`.
+    pub(super) async fn opened(
+        &mut self,
+        script: &Script<'_>,
+        transcript: &mut Transcript,
+        goes_on: bool,
+    ) -> Result<Option<(Socket, String)>, Cause> {
+        let policy = &script.cx.target.tls;
+        let socket = connected(self.endpoint.socket, script.deadline).await?;
+        let me = introduction(script.cx, &socket);
+        if policy.wrappermode {
+            return Ok(Some((socket, me)));
+        }
+        let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
+        let mut outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
+        // Postfix gives the mail to a server without TLS at these levels.
+        if goes_on && matches!(outcome, Ok(false)) && policy.level <= TlsLevel::May {
+            outcome = self.offer_envelope(&mut wire, script.cx).await.map(|()| false);
+        }
+        if !matches!(outcome, Ok(true)) {
+            wire.quit().await;
+            return outcome.map(|_| None);
+        }
+        let (socket, unread) = wire.into_parts();
+        self.injected = unread + socket.drained();
+        Ok(Some((socket, me)))
     }
 
     /// Banner, EHLO and STARTTLS; whether TLS comes next.
@@ -215,7 +237,8 @@ impl Dialogue {
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, Cause> {
         let patience = script.deadline.within(PATIENCE_FOR_TLS);
         let (host, anchors) = (&self.endpoint.host, &script.cx.target.tls.anchors);
-        let (stream, session) = timeout_at(patience, tls::connect(socket, host, anchors, script.cx.now))
+        let manner = Manner::fresh().map_err(Cause::NoTls)?;
+        let (stream, session) = timeout_at(patience, tls::connect(socket, host, &manner, anchors, script.cx.now))
             .await
             .map_err(|_| silence(script.deadline, "end of the TLS handshake", PATIENCE_FOR_TLS))?
             .map_err(Cause::NoTls)?;
@@ -296,7 +319,7 @@ impl Dialogue {
         // Whoever typed `may` or `encrypt` has asked for what Postfix does: the password goes to anybody.
         if !policy.level_typed || policy.level >= TlsLevel::Verify {
             let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
-            if !session.is_trusted(policy.level) {
+            if !session.is_proved(policy.level) {
                 return Err(Withheld::Untrusted);
             }
             session.names.matching(&wanted(cx, &self.endpoint)).ok_or(Withheld::Misnamed)?;
@@ -354,7 +377,7 @@ fn unconnected(error: &io::Error) -> Cause {
 }
 
 /// HOSTNAME, or the connection's own address as a literal (RFC 5321 section 4.1.3).
-fn introduction(cx: &Context, socket: &Socket) -> String {
+pub(super) fn introduction(cx: &Context, socket: &Socket) -> String {
     match (&cx.target.hostname, socket.local_address()) {
         (Some(hostname), _) => hostname.to_string(),
         (None, Ok(IpAddr::V4(address))) => format!("[{address}]"),
@@ -364,7 +387,7 @@ fn introduction(cx: &Context, socket: &Socket) -> String {
 }
 
 /// EHLO; HELO for the server that does not know it (RFC 5321 section 3.2).
-async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<'_, S>,
     me: &str,
     no_ehlo: &mut Option<Reply>,
@@ -378,7 +401,7 @@ async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn welcome(reply: Reply) -> Result<Reply, Cause> {
+pub(super) fn welcome(reply: Reply) -> Result<Reply, Cause> {
     if reply.is_positive() { Ok(reply) } else { Err(Cause::Unwelcome(reply)) }
 }
 

@@ -86,6 +86,11 @@ impl Transcript {
         shown.join("\n")
     }
 
+    /// All that was said, shortened.
+    pub(crate) fn all(&self) -> String {
+        self.excerpt(&[Stage::Connect, Stage::Greeting, Stage::StartTls, Stage::Handshake, Stage::Secured, Stage::Quit])
+    }
+
     fn note(&mut self, who: char, line: &str) {
         self.lines.push((self.stage, format!("{who}: {line}")));
     }
@@ -155,6 +160,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     /// Whether the server has said more than it was asked: its replies belong to other commands than they seem to.
     pub(super) fn is_ahead(&self) -> bool {
         !self.unread.is_empty()
+    }
+
+    /// The reply to the first of two commands that are sent in one piece.
+    pub(super) async fn pipelined(&mut self, first: &str, second: &str) -> Result<Reply, Cause> {
+        self.transcript.note('C', first);
+        self.transcript.note('C', second);
+        self.awaited(&format!("reply to {first}"), &format!("{first}\r\n{second}\r\n")).await
     }
 
     /// The reply to `line`, which holds a secret: the transcript has `shown` in its place.

@@ -47,6 +47,24 @@ pub(super) fn faults(chain: &[CertificateDer<'static>], anchors: &Anchors, now: 
     faults
 }
 
+/// The certificates from the first of `chain` up, as far as there is a way, and how many of them are trust anchors.
+pub(super) fn climbed(
+    chain: &[CertificateDer<'static>],
+    anchors: &Anchors,
+    now: SystemTime,
+) -> (Vec<CertificateDer<'static>>, usize) {
+    let mut sent = chain.iter().take(MOST_CERTIFICATES);
+    let Some(leaf) = sent.next().and_then(|leaf| Link::new(leaf, false)) else { return (Vec::new(), 0) };
+    let path = Path::climbed(leaf, sent.filter_map(|der| Link::new(der, false)).collect(), anchors, now);
+    let anchored = path.links.iter().filter(|link| link.anchored).count();
+    (path.links.into_iter().map(|link| link.der.clone()).collect(), anchored)
+}
+
+/// Whether nobody stands above it.
+pub(super) fn is_self_signed(der: &CertificateDer<'static>) -> bool {
+    Link::new(der, false).is_some_and(|link| link.is_self_signed())
+}
+
 /// A certificate on the way, or one that may come to stand there.
 #[derive(Clone)]
 struct Link<'a> {
@@ -117,25 +135,6 @@ impl<'a> Link<'a> {
             Ok(None) => signs.unwrap_or_else(|| certificate.version() == X509Version::V1 && self.is_self_signed()),
             Err(_) => false,
         }
-    }
-
-    /// Whether extended key usage allows servers; with none, everything is allowed (RFC 5280 section 4.2.1.12).
-    fn is_extended_to_servers(&self) -> bool {
-        match self.certificate.extended_key_usage() {
-            Ok(usage) => usage.is_none_or(|usage| usage.value.server_auth),
-            Err(_) => false,
-        }
-    }
-
-    /// OpenSSL's X509_PURPOSE_SSL_SERVER.
-    fn is_for_servers(&self) -> bool {
-        let usage = match self.certificate.key_usage() {
-            Ok(usage) => usage.map(|usage| usage.value),
-            Err(_) => return false,
-        };
-        let fits =
-            usage.is_none_or(|usage| usage.digital_signature() || usage.key_encipherment() || usage.key_agreement());
-        fits && self.is_extended_to_servers()
     }
 
     fn is_constrained(&self) -> bool {
@@ -214,10 +213,12 @@ impl<'a> Path<'a> {
             if moment(validity.not_before) > now {
                 faults.push(Fault::NotYetValid { ca, until: moment(validity.not_before) });
             }
-            if height == 0 && !link.is_for_servers() {
+            if height == 0 && !is_for_servers(&link.certificate) {
                 faults.push(Fault::NotForServers);
             }
-            if height > 0 && !(link.may_issue() && link.is_extended_to_servers() && allows_below(link, height - 1)) {
+            if height > 0
+                && !(link.may_issue() && is_extended_to_servers(&link.certificate) && allows_below(link, height - 1))
+            {
                 faults.push(Fault::NotAnIssuer { issuer: link.subject() });
             }
             if !link.anchored && has_weak_digest(link) {
@@ -261,6 +262,24 @@ fn best<'a>(
     candidates.map(|candidate| (issued.bond(&candidate), candidate)).min_by_key(|(bond, candidate)| {
         (matches!(bond, Bond::Broken), bond != &Bond::Signed, !candidate.is_valid_at(now))
     })
+}
+
+/// Whether extended key usage allows servers; with none, everything is allowed (RFC 5280 section 4.2.1.12).
+fn is_extended_to_servers(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.extended_key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.server_auth),
+        Err(_) => false,
+    }
+}
+
+/// OpenSSL's X509_PURPOSE_SSL_SERVER.
+pub(super) fn is_for_servers(certificate: &X509Certificate<'_>) -> bool {
+    let usage = match certificate.key_usage() {
+        Ok(usage) => usage.map(|usage| usage.value),
+        Err(_) => return false,
+    };
+    let fits = usage.is_none_or(|usage| usage.digital_signature() || usage.key_encipherment() || usage.key_agreement());
+    fits && is_extended_to_servers(certificate)
 }
 
 /// pathLenConstraint counts the CA certificates below (RFC 5280 section 4.2.1.9).
