@@ -110,6 +110,9 @@ pub(crate) struct Host {
     /// Also ask every authoritative server of the domain, without a resolver in between
     #[arg(long, help_heading = "DNS")]
     pub(crate) authoritative: bool,
+    /// How many messages are sent a day: from 5000 on the rules for bulk senders apply
+    #[arg(long, value_name = "N")]
+    pub(crate) per_day: Option<u64>,
     /// Postfix's inet_protocols
     #[arg(long, default_value = "all", value_parser = protocols())]
     pub(crate) protocols: Protocols,

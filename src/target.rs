@@ -35,6 +35,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         relay: relay.relay,
         tls,
         sasl,
+        per_day: host.per_day,
         authoritative: host.authoritative,
         connect_to: relay.connect_to,
     })

@@ -33,4 +33,4 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, mx, dnssec, relay, tls, sasl }
+families! { dns, hostname, spf, dkim, mx, dnssec, relay, tls, sasl, receiver }

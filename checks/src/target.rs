@@ -30,6 +30,8 @@ pub struct Target {
     pub tls: TlsPolicy,
     /// How to log in to the relay.
     pub sasl: Option<Credentials>,
+    /// How many messages are sent a day.
+    pub per_day: Option<u64>,
     /// Whether each authoritative server is asked by itself (`--authoritative`).
     pub authoritative: bool,
     /// Where to reach an endpoint instead of where DNS says it is.

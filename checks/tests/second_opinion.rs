@@ -310,6 +310,7 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        per_day: None,
         authoritative: false,
         connect_to: Vec::new(),
     };

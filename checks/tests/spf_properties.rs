@@ -130,6 +130,7 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
+        per_day: None,
         authoritative: false,
         connect_to: Vec::new(),
     };
