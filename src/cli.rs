@@ -112,6 +112,9 @@ pub(crate) struct Host {
     /// Also ask every authoritative server of the domain, without a resolver in between
     #[arg(long, help_heading = "DNS")]
     pub(crate) authoritative: bool,
+    /// How many messages are sent a day: held against the relay's limit; from 5000 on the rules for bulk senders apply
+    #[arg(long, value_name = "N")]
+    pub(crate) per_day: Option<u64>,
     /// Postfix's inet_protocols
     #[arg(long, default_value = "all", value_parser = protocols())]
     pub(crate) protocols: Protocols,
@@ -162,9 +165,6 @@ pub(crate) struct Relay {
     /// Postfix's message_size_limit, 0 for none [default: 10240000, Postfix's own]
     #[arg(long, value_name = "BYTES")]
     pub(crate) message_size: Option<u64>,
-    /// How many messages are sent on a day, to be held against the relay's limit
-    #[arg(long, value_name = "MESSAGES")]
-    pub(crate) per_day: Option<u64>,
     /// Reach HOST:PORT at ADDR:PORT: before a cut-over, in tests (repeatable)
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<Redirect>,

@@ -1,12 +1,14 @@
 //! Whether mailboxes may show the domain's logo: the record, and the DMARC policy it rests on.
 
-use hickory_resolver::proto::rr::RecordType;
 
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name,
     check::checks,
+    dmarc::{
+        record::Policy,
+        walk::{self, Applied, Walk},
+    },
     net::dns::Answer,
-    tags::Tags,
     versioned::{self, Published, publication, texts},
 };
 
@@ -171,44 +173,22 @@ async fn dmarc(cx: &Context) -> Vec<Finding> {
 }
 
 /// The policy that covers all mail of `domain`, or why it does not cover it all.
-///
-/// The least of DMARC that BIMI asks for; the family `dmarc` knows all of it, and this is to ask it once it is there.
 async fn laxity(cx: &Context, domain: &Name) -> Result<(Result<String, String>, Vec<Evidence>), Abstain> {
-    let mut evidence = Vec::new();
-    let mut absence = String::new();
-    for (owner, is_parent) in [(Some(domain.clone()), false), (organizational(domain), true)] {
-        let Some(owner) = owner else { continue };
-        let name = owner.child("_dmarc").map_err(Abstain::NotApplicable)?;
-        let answer = cx.net.dns.ask(&name, RecordType::TXT).await?;
-        evidence.push(answer.evidence());
-        let texts: Vec<String> = answer.texts().iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
-        let records: Vec<Tags> = texts
-            .iter()
-            .filter_map(|text| Tags::parse(text).ok())
-            .filter(|tags| tags.first() == Some("v") && tags.get("v") == Some("DMARC1"))
-            .collect();
-        let tags = match records.as_slice() {
-            [] => {
-                absence = if answer.is_empty() { answer.absence() } else { format!("no DMARC record at {name}") };
-                continue;
+    let walk = Walk::of(cx, domain).await;
+    let verdict = match walk::applied(cx, &walk).await? {
+        None => Err(format!("no DMARC record at _dmarc.{domain}, nor above it")),
+        Some(Applied { policy: None, .. }) => Err("DMARC record without a policy".to_owned()),
+        Some(Applied { policy: Some(Policy::None), tag, .. }) => Err(format!("DMARC policy {tag}=none")),
+        Some(Applied { record, .. }) if record.sp == Some(Policy::None) => Err("DMARC policy with sp=none".to_owned()),
+        Some(Applied { policy: Some(policy), at, record, tag }) => {
+            let share = record.removed("pct").and_then(|percent| percent.parse().ok()).unwrap_or(100_u32);
+            match policy == Policy::Quarantine && share < 100 {
+                true => Err(format!("DMARC policy p=quarantine with pct={share}, 100 is due")),
+                false => Ok(format!("{tag}={} at _dmarc.{at}", policy.word())),
             }
-            [tags] => tags,
-            several => return Ok((Err(format!("{} DMARC records at {name}", several.len())), evidence)),
-        };
-        let policy = tags.get("p").unwrap_or("none").to_ascii_lowercase();
-        let below = tags.get("sp").map(str::to_ascii_lowercase);
-        let share: u32 = tags.get("pct").and_then(|percent| percent.parse().ok()).unwrap_or(100);
-        let effective = if is_parent { below.clone().unwrap_or_else(|| policy.clone()) } else { policy.clone() };
-        let verdict = match (effective.as_str(), below.as_deref()) {
-            (_, Some("none")) => Err("DMARC policy with sp=none".to_owned()),
-            _ if policy == "none" => Err("DMARC policy p=none".to_owned()),
-            ("quarantine", _) if share < 100 => Err(format!("DMARC policy p=quarantine with pct={share}, 100 is due")),
-            ("quarantine" | "reject", _) => Ok(format!("p={effective} at {name}")),
-            (other, _) => Err(format!("DMARC policy {other:?}, which is none")),
-        };
-        return Ok((verdict, evidence));
-    }
-    Ok((Err(absence), evidence))
+        }
+    };
+    Ok((verdict, walk.evidence()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use crate::{Context, Findings};
+use crate::{Context, Finding, Findings};
 
 /// What a check's judgement is while it is being reached.
 pub(crate) type Judgement<'a> = Pin<Box<dyn Future<Output = Findings> + 'a>>;
@@ -14,7 +14,16 @@ pub struct Check {
     /// The standard that says so.
     pub reference: &'static str,
     docs: &'static str,
-    judge: for<'a> fn(&'a Context) -> Judgement<'a>,
+    judge: Judge,
+}
+
+/// Where a check looks.
+#[derive(Clone, Copy)]
+pub(crate) enum Judge {
+    /// At the world.
+    World(for<'a> fn(&'a Context) -> Judgement<'a>),
+    /// At what the other checks have found.
+    Findings(fn(&Context, &[Finding]) -> Vec<Finding>),
 }
 
 /// Every check, in report order.
@@ -23,12 +32,7 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
 }
 
 impl Check {
-    pub(crate) const fn new(
-        id: &'static str,
-        reference: &'static str,
-        docs: &'static str,
-        judge: for<'a> fn(&'a Context) -> Judgement<'a>,
-    ) -> Self {
+    pub(crate) const fn new(id: &'static str, reference: &'static str, docs: &'static str, judge: Judge) -> Self {
         Self { id, reference, docs, judge }
     }
 
@@ -53,8 +57,8 @@ impl Check {
         unindented(self.docs.split_once("# Fix").map_or("", |(_, fix)| fix))
     }
 
-    pub(crate) fn judge<'a>(&self, cx: &'a Context) -> Judgement<'a> {
-        (self.judge)(cx)
+    pub(crate) fn judge(&self) -> Judge {
+        self.judge
     }
 }
 
@@ -68,10 +72,20 @@ fn unindented(text: &str) -> String {
 macro_rules! checks {
     ($($(#[doc = $line:literal])+ $id:literal ($reference:literal) => $judge:ident,)+) => {
         pub(crate) static CHECKS: &[$crate::Check] = &[$(
-            $crate::Check::new($id, $reference, concat!($($line, "\n"),+), |cx| {
+            $crate::Check::new($id, $reference, concat!($($line, "\n"),+), $crate::check::Judge::World(|cx| {
                 Box::pin(async move { $judge(cx).await.into() })
-            })
+            }))
         ),+];
     };
 }
 pub(crate) use checks;
+
+/// The same for a family whose checks look at what the others have found.
+macro_rules! summaries {
+    ($($(#[doc = $line:literal])+ $id:literal ($reference:literal) => $judge:ident,)+) => {
+        pub(crate) static CHECKS: &[$crate::Check] = &[$(
+            $crate::Check::new($id, $reference, concat!($($line, "\n"),+), $crate::check::Judge::Findings($judge))
+        ),+];
+    };
+}
+pub(crate) use summaries;

@@ -167,7 +167,7 @@ async fn judged(cx: &Context, lists: &[Blocklist], entries: &[Entry]) -> Vec<Fin
     let mut known = Vec::new();
     seen.retain(|evidence| !known.contains(&evidence.command) && { known.push(evidence.command.clone()); true });
     if !hidden.is_empty() {
-        let what = "not visible through this resolver, not asked: their test points are not listed";
+        let what = "not visible through this resolver, not asked: their test points are not listed, or refused";
         findings.insert(0, Finding::skip(format!("{}: {what}", hidden.join(", "))).fact("lists", hidden).saw(seen));
     }
     findings
@@ -179,6 +179,10 @@ async fn outcome(cx: &Context, list: &Blocklist, entry: &Entry) -> Option<Outcom
     let points = list.test_points(sort)?;
     let finding = match tested_for(cx, list, sort).await? {
         Health::Sound => asked(cx, list, entry).await.into(),
+        // A resolver for its own zones alone says nothing of lists that nobody named.
+        Health::Silent(silence) if !list.typed && silence.is_refusal() => {
+            return Some(Outcome::Hidden(list.zone.clone(), vec![silence.evidence()]));
+        }
         Health::Silent(silence) => Abstain::Unknown(silence).into(),
         Health::Refused(why, evidence) => Finding::unknown(why).saw(evidence).fix(own_resolver()),
         Health::Broken(why, evidence) => Finding::unknown(why).saw(evidence).fix(ended(list)),

@@ -45,4 +45,6 @@ macro_rules! families {
     };
 }
 
-families! { dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls,  sasl, provider }
+families! {
+    dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls, sasl, provider, receiver,
+}

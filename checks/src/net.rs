@@ -82,6 +82,11 @@ impl NoAnswer {
         self.reason.starts_with("SERVFAIL")
     }
 
+    /// Whether every server refused to answer.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.reason.starts_with("REFUSED")
+    }
+
     /// The silence as evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         Evidence { command: self.command.clone(), output: format!("({})", self.reason) }

@@ -2,10 +2,18 @@
 
 use futures_util::future::join_all;
 
-use crate::{Check, Context, Finding, Status, check, dns};
+use crate::{
+    Check, Context, Finding, Status,
+    check::{self, Judge},
+    dns, receiver,
+};
 
 /// Which checks run, in report order.
-pub struct Plan(Vec<&'static Check>);
+pub struct Plan {
+    reported: Vec<&'static Check>,
+    /// What a summary among them looks at besides: it runs, and is not reported.
+    read: Vec<&'static Check>,
+}
 
 /// `--only` or `--skip` names nothing that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,34 +35,49 @@ impl Plan {
         }
         let named = |check: &Check, ids: &[String]| ids.iter().any(|id| is_named(check, id));
         let wanted = |check: &&Check| (only.is_empty() || named(check, only)) && !named(check, skip);
-        Ok(Self(check::all().filter(wanted).collect()))
+        let reported: Vec<_> = check::all().filter(wanted).collect();
+        let is_read = reported.iter().any(|check| matches!(check.judge(), Judge::Findings(_)));
+        let is_source = |check: &&Check| receiver::SOURCES.contains(&check.family());
+        let besides = check::all().filter(|check| is_read && is_source(check) && !wanted(check) && !named(check, skip));
+        Ok(Self { read: besides.collect(), reported })
     }
 
     /// The checks that will run, in report order.
     pub fn checks(&self) -> impl ExactSizeIterator<Item = &'static Check> {
-        self.0.iter().copied()
+        self.reported.iter().copied()
     }
 
     /// Whether nothing will run.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.reported.is_empty()
     }
 
     /// Runs all checks at once; `done` is told of each that has finished. The findings come in report order.
     pub async fn run(&self, cx: &Context, done: impl Fn(&Check)) -> Vec<Finding> {
-        let judged = join_all(self.0.iter().map(|check| async {
-            let findings = check.judge(cx).await;
+        let judged = join_all(self.reported.iter().chain(&self.read).map(|check| async {
+            let Judge::World(judge) = check.judge() else { return Vec::new() };
+            let findings = judge(cx).await;
             done(check);
             findings.0.into_iter().map(|finding| self.signed(check, finding)).collect::<Vec<_>>()
         }));
         let findings = judged.await.into_iter().flatten();
-        join_all(findings.map(|finding| self.explained(cx, finding))).await
+        let mut findings = join_all(findings.map(|finding| self.explained(cx, finding))).await;
+        let mut summaries = Vec::new();
+        for check in &self.reported {
+            if let Judge::Findings(judge) = check.judge() {
+                summaries.extend(judge(cx, &findings).into_iter().map(|finding| self.signed(check, finding)));
+                done(check);
+            }
+        }
+        findings.retain(|finding| self.reported.iter().any(|check| check.id == finding.check));
+        findings.extend(summaries);
+        findings
     }
 
     /// Where all about a domain is silence, one finding tells of it, and those that come from the same silence point there.
     async fn explained(&self, cx: &Context, finding: Finding) -> Finding {
         const OWNER: &str = "dns.answers";
-        let is_told = finding.check != OWNER && self.0.iter().any(|planned| planned.id == OWNER);
+        let is_told = finding.check != OWNER && self.reported.iter().any(|planned| planned.id == OWNER);
         match &finding.silence {
             Some(name) if is_told && finding.status == Status::Unknown => match dns::cause(cx, name).await {
                 Some(cause) => Finding {
@@ -72,7 +95,10 @@ impl Plan {
 
     /// The finding in the name of its check. An absence whose owner does not run is nobody's: it stays unknown.
     fn signed(&self, check: &Check, finding: Finding) -> Finding {
-        let orphaned = finding.owner.is_some_and(|owner| !self.0.iter().any(|planned| planned.id == owner));
+        let is_among = |checks: &[&Check], id| checks.iter().any(|planned| planned.id == id);
+        let is_read = is_among(&self.read, check.id);
+        let is_there = |owner| is_among(&self.reported, owner) || (is_read && is_among(&self.read, owner));
+        let orphaned = finding.owner.is_some_and(|owner| !is_there(owner));
         Finding {
             check: check.id,
             reference: check.reference,
@@ -100,7 +126,7 @@ mod tests {
 
     fn ids(only: &[&str], skip: &[&str]) -> Result<Vec<&'static str>, UnknownId> {
         let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        Plan::new(&owned(only), &owned(skip)).map(|plan| plan.0.iter().map(|check| check.id).collect())
+        Plan::new(&owned(only), &owned(skip)).map(|plan| plan.reported.iter().map(|check| check.id).collect())
     }
 
     #[test]

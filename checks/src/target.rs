@@ -58,12 +58,20 @@ pub struct Target {
 }
 
 impl Target {
+    /// From so many messages a day on, to one receiver, a sender is a bulk sender.
+    pub(crate) const BULK: u64 = 5000;
+
     /// Whether the host sends directly or through a relay.
     pub fn topology(&self) -> Topology {
         match self.relay {
             Some(_) => Topology::Relay,
             None => Topology::Direct,
         }
+    }
+
+    /// Whether the rules for bulk senders apply: to Gmail and to Outlook.com from 5000 messages a day on.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.per_day.is_some_and(|messages| messages >= Self::BULK)
     }
 
     /// Whether receivers see the relay, not this host.

@@ -100,7 +100,7 @@ pub(super) async fn algorithm(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             Finding::warn(format!("h={listed} still allows sha1, which must not be used"))
         } else if kind == "ed25519" && is_without_twin(cx, places, place).await {
             let advice = "Sign with an RSA key too, under a selector of its own: each message gets two signatures";
-            return Finding::warn(format!("no selector of {} has an RSA key: not all verifiers know Ed25519", place.domain))
+            return Finding::warn(format!("no selector named of {} has an RSA key: not all verifiers know Ed25519", place.domain))
                 .fact("algorithm", kind)
                 .fix(Fix::Advice(advice.to_owned()));
         } else {
@@ -111,14 +111,13 @@ pub(super) async fn algorithm(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     .await
 }
 
-/// Whether several selectors of the domain are known, each with an Ed25519 key: of one alone nothing follows, its twin
-/// may not have been named.
+/// Whether every selector of the domain that was named has an Ed25519 key.
 async fn is_without_twin(cx: &Context, places: &[Place<'_>], place: &Place<'_>) -> bool {
     let siblings = places.iter().filter(|other| other.domain == place.domain);
     let records = join_all(siblings.map(async |sibling| one_record(cx, sibling).await)).await;
     let is_ed25519 = |record: &Record| record.get("k") == Some("ed25519") && !record.is_revoked();
     let keys: Vec<_> = records.iter().flatten().filter(|(_, record)| !record.is_revoked()).collect();
-    records.iter().all(Result::is_ok) && keys.len() > 1 && keys.iter().all(|(_, record)| is_ed25519(record))
+    records.iter().all(Result::is_ok) && keys.iter().all(|(_, record)| is_ed25519(record))
 }
 
 pub(super) async fn flags(cx: &Context) -> Result<Vec<Finding>, Abstain> {

@@ -166,6 +166,11 @@ pub(super) fn objection(octets: &[u8]) -> TagError {
 }
 
 impl Record {
+    /// The value of a tag that RFC 9989 removed, for those who still go by it.
+    pub(crate) fn removed(&self, name: &str) -> Option<String> {
+        Tags::tolerant(&self.text).0.get(name).map(str::to_owned)
+    }
+
     /// Reads a text, if it is a DMARC record at all.
     pub(crate) fn parse(octets: &[u8]) -> Option<Self> {
         let text = text(octets);
