@@ -63,8 +63,8 @@ async fn audit(subject: Subject, choice: cli::Choice, options: cli::Options) -> 
 
     let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
     let dns = target::dns(&options, deadline)?;
-    let relay = smtp::Relay::new(deadline);
-    let cx = Context { target, net: Net { dns, relay }, now: clock.now };
+    let smtp = smtp::Dialogues::new(deadline);
+    let cx = Context { target, net: Net { dns, smtp }, now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
     let report = Report::new(&cx, clock.elapsed(started), findings).await;
 

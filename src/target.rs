@@ -4,7 +4,7 @@ use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Name, NextHop, Secret, Target, TlsLevel, TlsPolicy,
+    Credentials, Login, Match, Name, NextHop, Secret, Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
@@ -36,6 +36,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         tls,
         sasl,
         connect_to: relay.connect_to,
+        mx_probe: host.mx_probe,
     })
 }
 
@@ -71,8 +72,19 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
 
 fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
     let assumed = if typed.relay.is_some() { TlsLevel::Encrypt } else { TlsLevel::May };
+    let level = typed.tls_level.unwrap_or(assumed);
+    let matches = typed
+        .tls_match
+        .iter()
+        .map(|text| Match::list(level, text).map_err(|why| anyhow::anyhow!("--tls-match: {why}")));
+    let matches = matches.collect::<Result<Vec<_>, _>>()?.concat();
+    ensure!(
+        level != TlsLevel::Fingerprint || !matches.is_empty(),
+        "--tls-level fingerprint: which digests? name them with --tls-match"
+    );
     Ok(TlsPolicy {
-        level: typed.tls_level.unwrap_or(assumed),
+        level,
+        matches,
         level_typed: typed.tls_level.is_some(),
         wrappermode: typed.tls_wrappermode
             || typed.relay.as_ref().is_some_and(|relay| relay.port == NextHop::SUBMISSIONS),

@@ -23,7 +23,10 @@ pub use plan::{Plan, UnknownId};
 pub use report::{Counts, Report};
 pub use secret::Secret;
 pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
-pub use target::{Credentials, Login, NextHop, Protocols, Redirect, Selector, Target, TlsLevel, TlsPolicy, Topology};
+pub use target::{
+    Algorithm, Credentials, Fingerprint, Login, Match, NextHop, Protocols, Redirect, Selector, Target, TlsLevel,
+    TlsPolicy, Topology,
+};
 
 /// Declares the families' modules and lists their checks in report order.
 macro_rules! families {
@@ -33,4 +36,4 @@ macro_rules! families {
     };
 }
 
-families! { hostname, spf, dkim, mx, dnssec, relay, tls, sasl }
+families! { hostname, spf, dkim, mx, dnssec, relay, tls, dane, sasl }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::Evidence;
 
+pub(crate) mod dane;
 pub mod dns;
 mod memo;
 pub mod smtp;
@@ -49,8 +50,8 @@ impl Deadline {
 pub struct Net {
     /// The one way to DNS.
     pub dns: dns::Dns,
-    /// The dialogues with the relay.
-    pub relay: smtp::Relay,
+    /// The dialogues with the relay, and with MX hosts.
+    pub smtp: smtp::Dialogues,
 }
 
 /// The world is silent: what was asked, and why there is no answer.

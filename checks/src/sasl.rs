@@ -6,7 +6,7 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
     finding::quoted,
-    net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld, wanted},
+    net::smtp::{Attempt, Dialogue, Reply, Stage, Withheld},
     relay::{broken, every, evidence, unused},
 };
 
@@ -79,7 +79,7 @@ fn without_tls(cx: &Context, dialogue: &Dialogue) -> Abstain {
 }
 
 async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    let relayed = cx.net.relay.relayed(cx).await?;
+    let relayed = cx.net.smtp.relayed(cx).await?;
     let elsewhere = relayed.logged_in_at().map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
     every(cx, |dialogue| {
         let finding = match (&dialogue.login, &dialogue.broke) {
@@ -122,9 +122,8 @@ fn decided(reply: &Reply, status: Option<&str>, mechanism: &str, reservation: &s
 /// What has to be said where the password went to somebody who has not proved to be the relay.
 fn reservation(cx: &Context, dialogue: &Dialogue) -> String {
     let level = cx.target.tls.level;
-    let wanted = wanted(cx, &dialogue.endpoint.host);
-    match &dialogue.session {
-        Some(session) if session.is_trusted(level) && session.names.matching(&wanted).is_some() => String::new(),
+    match (&dialogue.session, &cx.target.relay) {
+        (Some(session), Some(hop)) if dialogue.verified(session, cx, hop).is_ok() => String::new(),
         _ => format!("; the password was sent though the certificate is not verified, as --tls-level {level} allows"),
     }
 }

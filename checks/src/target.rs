@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Name, Secret, address::Family, net::tls::Anchors};
+pub use self::tls::{Algorithm, Fingerprint, Match, TlsLevel, TlsPolicy};
+use crate::{Name, Secret, address::Family};
+
+mod tls;
 
 /// What we were told about the mail system.
 pub struct Target {
@@ -32,6 +35,8 @@ pub struct Target {
     pub sasl: Option<Credentials>,
     /// Where to reach an endpoint instead of where DNS says it is.
     pub connect_to: Vec<Redirect>,
+    /// Whether the domains' own MX hosts are connected to.
+    pub mx_probe: bool,
 }
 
 impl Target {
@@ -151,7 +156,7 @@ impl fmt::Display for Host {
 }
 
 /// Postfix's `relayhost`: `[host]:port`, `host:port`, `[address]:port`; without brackets the host's MX are the next-hop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// The host, or the domain whose MX are meant.
     pub host: Host,
@@ -162,6 +167,8 @@ pub struct NextHop {
 }
 
 impl NextHop {
+    /// The port of mail between servers (RFC 5321 section 4.5.4.2).
+    pub const SMTP: u16 = 25;
     /// The port of submission over implicit TLS (RFC 8314 section 3.3).
     pub const SUBMISSIONS: u16 = 465;
 }
@@ -188,7 +195,7 @@ impl FromStr for NextHop {
             }
         };
         let port =
-            port.map_or(Ok(25), |port| service(port).ok_or_else(|| format!("no such port: {port:?}; {form}")))?;
+            port.map_or(Ok(Self::SMTP), |port| service(port).ok_or_else(|| format!("no such port: {port:?}; {form}")))?;
         let literal = host.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| host.get(5..));
         let host = match literal.unwrap_or(host).parse() {
             Ok(address) => Host::Address(address),
@@ -221,50 +228,11 @@ fn named(host: &str) -> Result<Name, String> {
 /// A port by number or by the names that `/etc/services` gives mail's.
 fn service(text: &str) -> Option<u16> {
     match text {
-        "smtp" => Some(25),
+        "smtp" => Some(NextHop::SMTP),
         "smtps" | "submissions" => Some(NextHop::SUBMISSIONS),
         "submission" => Some(587),
         number => number.parse().ok().filter(|port| *port != 0),
     }
-}
-
-/// Postfix's `smtp_tls_security_level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsLevel {
-    /// No TLS.
-    None,
-    /// TLS where the server offers it.
-    May,
-    /// TLS always, whatever the certificate.
-    Encrypt,
-    /// TLS with a trusted certificate for the host.
-    Verify,
-    /// TLS with a trusted certificate for the next-hop as configured.
-    Secure,
-}
-
-impl fmt::Display for TlsLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::May => "may",
-            Self::Encrypt => "encrypt",
-            Self::Verify => "verify",
-            Self::Secure => "secure",
-        })
-    }
-}
-
-/// How TLS to the relay is done and judged.
-pub struct TlsPolicy {
-    /// Postfix's `smtp_tls_security_level`.
-    pub level: TlsLevel,
-    /// Whether the level was typed rather than assumed: then `may` and `encrypt` may send the password unverified.
-    pub level_typed: bool,
-    /// TLS from the first byte (`smtp_tls_wrappermode`).
-    pub wrappermode: bool,
-    /// Whom certificates are trusted from.
-    pub anchors: Anchors,
 }
 
 /// How to log in to the relay.

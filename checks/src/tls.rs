@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
+    Abstain, Algorithm, Context, Evidence, Finding, Fingerprint, Fix, Status, TlsLevel,
     check::checks,
     net::{
-        smtp::{Cause, Dialogue, Stage, wanted},
-        tls::{Fault, Refusal, Session, Trust},
+        smtp::{Cause, Demand, Dialogue, Outcome, Proof, Stage},
+        tls::{Fault, Of, Refusal, Session, Trust, Wanted},
     },
     relay::{broken, command, every, evidence, unused},
     report::timestamp,
+    target::Host,
 };
 
 checks! {
@@ -27,7 +28,8 @@ checks! {
     ///
     /// Postfix trusts nobody until `smtp_tls_CAfile` or `smtp_tls_CApath` says whom, and then needs every certificate
     /// between the server's and the root (RFC 5280 section 6.1). Without such a path it logs "Untrusted TLS connection"
-    /// and delivers at `may` and `encrypt`, and defers at `verify` and `secure`.
+    /// and delivers at `may` and `encrypt`, and defers at `verify` and `secure`. At `fingerprint` a digest decides, at
+    /// `dane` the TLSA record.
     ///
     /// # Fix
     /// Set `smtp_tls_CAfile`, and ask the relay's operator to send the whole chain.
@@ -35,8 +37,9 @@ checks! {
 
     /// The relay's certificate is for the name that Postfix looks for.
     ///
-    /// At `verify` that is the host, at `secure` the next-hop domain or a name below it. A name is a dNSName, or, without
-    /// any, the common name, which RFC 9525 section 2 no longer allows.
+    /// At `verify` that is the host, at `secure` the next-hop domain or a name below it, unless `--tls-match` says
+    /// otherwise. A name is a dNSName, or, without any, the common name, which RFC 9525 section 2 no longer allows. At
+    /// `fingerprint` the digest of the certificate, or of its public key, has to be in the match list instead.
     ///
     /// # Fix
     /// Put a name into relayhost that the certificate has, or ask the relay's operator for one with the right name.
@@ -55,7 +58,7 @@ checks! {
 async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         if let Some((Stage::Handshake, cause)) = &dialogue.broke {
-            return Ok(no_tls(cx, cause).saw([evidence(cx, dialogue, &[Stage::StartTls, Stage::Handshake])]));
+            return Ok(no_tls(cx, dialogue, cause).saw([evidence(cx, dialogue, &[Stage::StartTls, Stage::Handshake])]));
         }
         let session = session(cx, dialogue)?;
         let seen = format!("{}, {}, {}", session.version, session.cipher, session.key_exchange);
@@ -67,15 +70,15 @@ async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 
 /// A failed handshake stops the mail, unless Postfix may send it in clear: that takes level `may`, and no login
 /// (PLAINTEXT_FALLBACK_OK_AFTER_STARTTLS_FAILURE in Postfix's smtp.h).
-fn no_tls(cx: &Context, cause: &Cause) -> Finding {
-    let policy = &cx.target.tls;
-    let falls_back = policy.level <= TlsLevel::May && !policy.wrappermode && cx.target.sasl.is_none();
+fn no_tls(cx: &Context, dialogue: &Dialogue, cause: &Cause) -> Finding {
+    let (policy, demand) = (&cx.target.tls, &dialogue.demand);
+    let falls_back = demand.is_optional() && !policy.wrappermode && cx.target.sasl.is_none();
     let is_old = matches!(cause, Cause::NoTls(Refusal::Alert(alert)) if alert == "protocol_version");
     let (outcome, then) = match falls_back {
         // smtp_tls_mandatory_protocols is >=TLSv1, and up to level `encrypt` many an OpenSSL agrees.
-        _ if is_old && policy.level < TlsLevel::Verify => ("deliver", "Postfix uses what is older unless told not to"),
-        true => ("fallback", "Postfix falls back to sending in clear"),
-        false => ("defer", "Postfix defers the mail"),
+        _ if is_old && !demand.is_matched() => (Outcome::Deliver, "Postfix uses what is older unless told not to"),
+        true => (Outcome::Fallback, "Postfix falls back to sending in clear"),
+        false => (Outcome::Defer, "Postfix defers the mail"),
     };
     let finding = match cause {
         Cause::Silent(why) => Finding::unknown(why.clone()),
@@ -93,7 +96,7 @@ fn no_tls(cx: &Context, cause: &Cause) -> Finding {
             Finding::new(if falls_back { Status::Warn } else { Status::Fail }, message)
         }
     };
-    finding.fact("postfix", outcome).fix(Fix::Advice(
+    finding.fact("postfix", outcome.word()).fix(Fix::Advice(
         "Ask the relay's operator which port speaks TLS 1.2 or newer: 587 with STARTTLS, or 465 from the first byte \
          (smtp_tls_wrappermode = yes)"
             .to_owned(),
@@ -102,9 +105,9 @@ fn no_tls(cx: &Context, cause: &Cause) -> Finding {
 
 async fn chain(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     judged(cx, |dialogue, session| {
-        let finding = match session.is_trusted(cx.target.tls.level) {
+        let finding = match session.is_trusted(dialogue.demand.is_matched()) {
             true => trusted(cx, dialogue, session),
-            false => untrusted(cx, session),
+            false => untrusted(&dialogue.demand, session),
         };
         let finding = finding.fact("issuer", session.issuer.clone());
         match session.faults.is_empty() {
@@ -122,23 +125,29 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
             "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same"
         }
     };
-    let verified = match session.trust(cx.target.tls.level, &wanted(cx, &dialogue.endpoint.host)) {
-        Trust::Verified => "Verified: ",
-        Trust::Trusted => "Trusted: ",
+    let verified = match (&dialogue.demand.proof, dialogue.demand.trust(session, cx.now)) {
+        (Proof::Names(_), Trust::Verified) => "Verified: ",
+        // The chain is not what makes it so: see what decides there.
+        (Proof::Digests(_) | Proof::Tlsa { .. }, _) => "",
+        (_, Trust::Verified | Trust::Trusted) => "Trusted: ",
         // The chain is not to blame for the name.
-        Trust::Untrusted => "",
+        (_, Trust::Untrusted) => "",
     };
     let reservations: String = session.faults.iter().map(|fault| format!("; {fault}, too weak for verify")).collect();
     Finding::pass(format!("{verified}issued by {}, {anchored}{reservations}", session.issuer))
 }
 
-fn untrusted(cx: &Context, session: &Session) -> Finding {
+fn untrusted(demand: &Demand, session: &Session) -> Finding {
     let faults: Vec<String> = session.faults.iter().map(Fault::to_string).collect();
-    let message = format!("Untrusted: {}; {}", faults.join("; "), consequence(cx.target.tls.level));
+    let faults = faults.join("; ");
+    if let Some(decider) = decider(demand) {
+        return Finding::skip(format!("{faults}; at {demand} {decider} decides"));
+    }
+    let message = format!("Untrusted: {faults}; {}", consequence(demand));
     if session.faults.iter().all(|fault| matches!(fault, Fault::Beyond(_))) {
         return Finding::unknown(message);
     }
-    wrong(cx, message).fix(session.faults.first().map(remedy))
+    wrong(demand, message).fix(session.faults.first().map(remedy))
 }
 
 /// Names in certificates can be anything: they stand in advice, never in a command.
@@ -171,7 +180,12 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     /// A certificate of a large provider has hundreds of names.
     const MOST: usize = 10;
     judged(cx, |dialogue, session| {
-        let wanted = wanted(cx, &dialogue.endpoint.host);
+        let demand = &dialogue.demand;
+        let wanted = match &demand.proof {
+            Proof::Digests(listed) => return digest(demand, session, listed),
+            Proof::Names(names) => names.clone(),
+            _ => host(dialogue),
+        };
         let all = session.names.all();
         let finding = match session.names.matching(&wanted) {
             Some(name) if session.names.are_common() => Finding::warn(format!(
@@ -187,8 +201,12 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                     some if more > 0 => format!("{some} and {more} more"),
                     some => some,
                 };
-                let then = consequence(cx.target.tls.level);
-                wrong(cx, format!("is for {found}, not for {}; {then}", wanted.join(" or "))).fix(Fix::Advice(
+                let wanted = wanted.join(" or ");
+                if let Some(decider) = decider(demand) {
+                    return Finding::skip(format!("is for {found}, not for {wanted}; at {demand} {decider} decides"));
+                }
+                let then = consequence(demand);
+                wrong(demand, format!("is for {found}, not for {wanted}; {then}")).fix(Fix::Advice(
                     "Put one of its names into relayhost, or ask the relay's operator for a certificate with the \
                      right one"
                         .to_owned(),
@@ -200,20 +218,63 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     .await
 }
 
+/// The name of the host, as dNSName or iPAddress.
+fn host(dialogue: &Dialogue) -> Vec<Wanted> {
+    match &dialogue.endpoint.host {
+        Host::Name(name) => vec![Wanted::Host(name.to_string())],
+        Host::Address(address) => vec![Wanted::Address(*address)],
+    }
+}
+
+/// What level `fingerprint` looks at.
+fn digest(demand: &Demand, session: &Session, listed: &[Fingerprint]) -> Finding {
+    let Some([certificate, key]) = session.fingerprints(Algorithm::Sha256) else {
+        return Finding::unknown("the certificate cannot be read");
+    };
+    let entry = format!("match={}", key.digits());
+    let finding = match session.fingerprint(listed) {
+        None => wrong(
+            demand,
+            format!("neither it nor its key has a digest of the match list ({}); {}", listed.len(), consequence(demand)),
+        )
+        .fix(Fix::Advice(format!(
+            "Ask the relay's operator over a way you trust whether its key is new; if so, put {entry} into the \
+             policy table"
+        ))),
+        Some((matched, of)) => {
+            let of = match of {
+                Of::Certificate => "it has",
+                Of::PublicKey => "its public key has",
+            };
+            let message = format!("{of} a digest of the match list ({})", matched.algorithm);
+            match matched.algorithm {
+                Algorithm::Sha256 => Finding::pass(message),
+                older => Finding::warn(format!("{message}, with smtp_tls_fingerprint_digest = {older}")).fix(Fix::Advice(
+                    format!("Set smtp_tls_fingerprint_digest = sha256, and put {entry} into the policy table"),
+                )),
+            }
+        }
+    };
+    finding.fact("fingerprint", certificate.to_string()).fact("key_fingerprint", key.to_string())
+}
+
 async fn expiry(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    judged(cx, |_, session| {
+    judged(cx, |dialogue, session| {
+        let demand = &dialogue.demand;
+        let outdated = |fact: String| match decider(demand) {
+            Some(decider) => Finding::skip(format!("{fact}; at {demand} {decider} decides")),
+            None => wrong(demand, format!("{fact}; {}", consequence(demand))),
+        };
         let Session { not_before, not_after, .. } = session;
         let lifetime = not_after.duration_since(*not_before).unwrap_or_default();
         let renewal = || Fix::Advice("The relay's operator must renew the certificate".to_owned());
         if *not_before > cx.now {
-            let message = format!("not valid before {}; {}", timestamp(*not_before), consequence(cx.target.tls.level));
-            return wrong(cx, message).fix(Fix::Advice(
+            return outdated(format!("not valid before {}", timestamp(*not_before))).fix(Fix::Advice(
                 "Check the clock of this machine, then ask the relay's operator for a certificate of today".to_owned(),
             ));
         }
         let Ok(left) = not_after.duration_since(cx.now) else {
-            let message = format!("expired since {}; {}", timestamp(*not_after), consequence(cx.target.tls.level));
-            return wrong(cx, message).fix(renewal());
+            return outdated(format!("expired since {}", timestamp(*not_after))).fix(renewal());
         };
         let until = timestamp(*not_after);
         let span = format!("{} days left of {}", days(left), days(lifetime));
@@ -233,6 +294,9 @@ fn days(time: Duration) -> u64 {
 async fn judged(cx: &Context, judge: impl Fn(&Dialogue, &Session) -> Finding) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let session = session(cx, dialogue)?;
+        if let Proof::Unmet(_) = dialogue.demand.proof {
+            return Err(Abstain::Needs("a usable TLSA record".to_owned(), "dane.record"));
+        }
         let evidence = Evidence { command: command(cx, &dialogue.endpoint), output: session.shown() };
         Ok(with_facts(cx, dialogue, session, judge(dialogue, session).saw([evidence])))
     })
@@ -248,29 +312,36 @@ fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abst
 }
 
 fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Finding) -> Finding {
-    let level = cx.target.tls.level;
-    let trust = session.trust(level, &wanted(cx, &dialogue.endpoint.host));
-    let defers = level >= TlsLevel::Verify && trust != Trust::Verified;
+    let demand = &dialogue.demand;
+    let finding = finding.fact("trust", demand.trust(session, cx.now).to_string());
+    let finding = match demand.outcome(session, cx.now) {
+        Some(outcome) => finding.fact("postfix", outcome.word()),
+        None => finding,
+    };
     finding
-        .fact("trust", trust.to_string())
-        .fact("postfix", if defers { "defer" } else { "deliver" })
         .fact("version", session.version)
         .fact("cipher", session.cipher)
         .fact("key_exchange", session.key_exchange)
         .fact("not_after", timestamp(session.not_after))
 }
 
-/// What is wrong with a certificate fails, except at `may`, where Postfix would do without TLS altogether.
-fn wrong(cx: &Context, message: String) -> Finding {
-    match cx.target.tls.level {
-        TlsLevel::None | TlsLevel::May => Finding::warn(message),
-        _ => Finding::fail(message),
+/// What is wrong with a certificate fails, except where Postfix would do without TLS altogether.
+fn wrong(demand: &Demand, message: String) -> Finding {
+    if demand.is_optional() { Finding::warn(message) } else { Finding::fail(message) }
+}
+
+/// What counts in place of chain, names and dates.
+fn decider(demand: &Demand) -> Option<&'static str> {
+    match demand.proof {
+        Proof::Digests(_) => Some("the digest"),
+        Proof::Tlsa { .. } => Some("the TLSA record"),
+        _ => None,
     }
 }
 
-fn consequence(level: TlsLevel) -> String {
-    match level {
-        TlsLevel::None | TlsLevel::May | TlsLevel::Encrypt => format!("at level {level} Postfix delivers all the same"),
-        TlsLevel::Verify | TlsLevel::Secure => format!("at level {level} Postfix defers the mail"),
+fn consequence(demand: &Demand) -> String {
+    match demand.is_matched() {
+        false => format!("at {demand} Postfix delivers all the same"),
+        true => format!("at {demand} Postfix defers the mail"),
     }
 }

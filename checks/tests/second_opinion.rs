@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use mail_preflight_checks::{
     Context, Plan, Protocols, Target, TlsLevel, TlsPolicy,
-    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
+    net::{Deadline, Net, dns::Dns, smtp::Dialogues, tls::Anchors},
 };
 use proptest::prelude::*;
 
@@ -306,13 +306,15 @@ async fn verdicts(zone: &str, ip: &str) -> (String, String) {
         tls: TlsPolicy {
             level: TlsLevel::Encrypt,
             level_typed: false,
+            matches: Vec::new(),
             wrappermode: false,
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
         connect_to: Vec::new(),
+        mx_probe: false,
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let net = Net { dns: Dns::new(vec![server.address()], deadline), smtp: Dialogues::new(deadline) };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let findings = Plan::new(&["spf.sender".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
     let fact = |name: &str| findings[0].facts[name].as_str().unwrap().to_owned();

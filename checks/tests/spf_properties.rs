@@ -10,7 +10,7 @@ use std::{
 use fixtures::dns::Server;
 use mail_preflight_checks::{
     Context, Evaluation, Plan, Protocols, Sender, Target, TlsLevel, TlsPolicy, Verdict, check_host,
-    net::{Deadline, Net, dns::Dns, smtp::Relay, tls::Anchors},
+    net::{Deadline, Net, dns::Dns, smtp::Dialogues, tls::Anchors},
 };
 use proptest::prelude::*;
 
@@ -126,13 +126,15 @@ async fn linted(zone: &str) -> (Vec<String>, usize) {
         tls: TlsPolicy {
             level: TlsLevel::May,
             level_typed: false,
+            matches: Vec::new(),
             wrappermode: false,
             anchors: Anchors::load(None, None).unwrap(),
         },
         sasl: None,
         connect_to: Vec::new(),
+        mx_probe: false,
     };
-    let net = Net { dns: Dns::new(vec![server.address()], deadline), relay: Relay::new(deadline) };
+    let net = Net { dns: Dns::new(vec![server.address()], deadline), smtp: Dialogues::new(deadline) };
     let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
     let plan = Plan::new(&["spf.lookups".to_owned()], &[]).unwrap();
     let findings = plan.run(&cx, |_| {}).await.into_iter().map(|finding| finding.message).collect();

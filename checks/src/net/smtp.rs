@@ -1,24 +1,25 @@
-//! The dialogues with the relay: one an address, all at once, and once a run.
+//! The dialogues with the relay and with MX hosts: one an address, all at once, and once a run.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::future::join_all;
-use tokio::sync::OnceCell;
 
 pub(crate) use self::{
-    dialogue::{Dialogue, wanted},
+    demand::{Demand, Outcome, Proof, reference_names},
+    dialogue::Dialogue,
     login::{Attempt, Withheld},
     reply::Reply,
-    route::{Endpoint, Loss, Lost},
+    route::{Endpoint, Loss, Lost, hosts},
     wire::{Cause, Stage},
 };
 use self::{
     dialogue::{Script, Turn},
     redaction::Redaction,
 };
-use super::{Deadline, NoAnswer};
-use crate::{Abstain, Context, NextHop, TlsLevel};
+use super::{Deadline, NoAnswer, memo::Memo};
+use crate::{Abstain, Context, Name, NextHop, TlsLevel, target::Host};
 
+mod demand;
 mod dialogue;
 mod login;
 mod redaction;
@@ -26,13 +27,22 @@ mod reply;
 mod route;
 mod wire;
 
-/// The relay, and what was said to it.
-pub struct Relay {
+/// What was said to whom.
+pub struct Dialogues {
     deadline: Deadline,
-    once: OnceCell<Result<Relayed, Abstain>>,
+    held: Memo<(Errand, NextHop), Arc<Relayed>>,
 }
 
-/// Every dialogue with the relay, in Postfix's order, and what of it there is none with.
+/// What we come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Errand {
+    /// To hand over mail as Postfix is configured to, up to the login.
+    Relay,
+    /// To see the STARTTLS of an MX host, as any sender may.
+    Exchange,
+}
+
+/// Every dialogue with a next-hop, in Postfix's order, and what of it there is none with.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     pub(crate) dialogues: Vec<Dialogue>,
@@ -55,32 +65,42 @@ pub(crate) async fn addresses(cx: &Context, hop: &NextHop) -> Result<Vec<IpAddr>
     }
 }
 
-impl Relay {
+impl Dialogues {
     /// Nobody has been spoken to.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, once: OnceCell::new() }
+        Self { deadline, held: Memo::new() }
     }
 
-    /// What came of the dialogues; the first to ask holds them.
-    pub(crate) async fn relayed(&self, cx: &Context) -> Result<&Relayed, Abstain> {
-        self.once.get_or_init(|| self.talk(cx)).await.as_ref().map_err(Clone::clone)
+    /// What came of the dialogues with the relay; the first to ask holds them.
+    pub(crate) async fn relayed(&self, cx: &Context) -> Result<Arc<Relayed>, Abstain> {
+        let hop = cx.target.relay.as_ref();
+        let hop = hop.ok_or_else(|| Abstain::NotApplicable("no relay given: mail is sent directly".to_owned()))?;
+        Ok(self.with(cx, Errand::Relay, hop.clone()).await)
     }
 
-    async fn talk(&self, cx: &Context) -> Result<Relayed, Abstain> {
-        let Some(hop) = &cx.target.relay else {
-            return Err(Abstain::NotApplicable("no relay given: mail is sent directly".to_owned()));
-        };
+    /// What came of the dialogues with an MX host.
+    pub(crate) async fn exchanged(&self, cx: &Context, host: &Name) -> Arc<Relayed> {
+        let hop = NextHop { host: Host::Name(host.clone()), port: NextHop::SMTP, bracketed: true };
+        self.with(cx, Errand::Exchange, hop).await
+    }
+
+    async fn with(&self, cx: &Context, errand: Errand, hop: NextHop) -> Arc<Relayed> {
+        self.held.answer((errand, hop.clone()), async || Arc::new(self.talk(cx, errand, &hop).await)).await
+    }
+
+    async fn talk(&self, cx: &Context, errand: Errand, hop: &NextHop) -> Relayed {
         let policy = &cx.target.tls;
         if policy.wrappermode || policy.level > TlsLevel::None {
             let anchors = policy.anchors.clone();
             tokio::task::spawn_blocking(move || anchors.warm());
         }
         let (endpoints, lost) = route::endpoints(cx, hop).await;
-        let script = Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) };
+        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
+        let script = Script { cx, hop, errand, deadline: self.deadline, redaction: Redaction::of(credentials) };
         let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);
         let held = join_all(dialogues.map(|(endpoint, turn)| Dialogue::held(endpoint, &script, turn))).await;
-        Ok(Relayed::new(held, lost))
+        Relayed::new(held, lost)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One dialogue with one address of the relay: as far as it goes, nothing that was seen is lost.
+//! One dialogue with one address of a host: as far as it goes, nothing that was seen is lost.
 
 use std::{
     io,
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -17,6 +18,8 @@ use tokio::{
 };
 
 use super::{
+    Errand,
+    demand::{Demand, Proof, demanded, wanted},
     login::{Attempt, Mechanism, Withheld, log_in},
     redaction::Redaction,
     reply::Reply,
@@ -24,13 +27,12 @@ use super::{
     wire::{Cause, Stage, Transcript, Wire, silence},
 };
 use crate::{
-    Context, Credentials, TlsLevel,
+    Context, Credentials, NextHop, TlsLevel,
     address::Family,
     net::{
         Deadline,
-        tls::{self, Session, Socket, Wanted},
+        tls::{self, Session, Socket, Trust},
     },
-    target::Host,
 };
 
 /// How long a TCP connection may take.
@@ -39,10 +41,12 @@ const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 /// How long a TLS handshake may take.
 const PATIENCE_FOR_TLS: Duration = Duration::from_secs(30);
 
-/// One dialogue with one address of the relay.
+/// One dialogue with one address of a host.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     pub(crate) endpoint: Endpoint,
+    /// What Postfix asks of TLS here.
+    pub(crate) demand: Demand,
     pub(crate) banner: Option<Reply>,
     /// The reply to EHLO, or HELO, before TLS.
     pub(crate) greeting: Option<Reply>,
@@ -62,6 +66,8 @@ pub(crate) struct Dialogue {
 /// What all dialogues of a run have in common.
 pub(super) struct Script<'a> {
     pub(super) cx: &'a Context,
+    pub(super) hop: &'a NextHop,
+    pub(super) errand: Errand,
     pub(super) deadline: Deadline,
     pub(super) redaction: Redaction,
 }
@@ -119,8 +125,10 @@ impl Turn {
 impl Dialogue {
     /// The dialogue with `endpoint`, to its end.
     pub(super) async fn held(endpoint: Endpoint, script: &Script<'_>, mut turn: Turn) -> Self {
+        let (socket, demand) = join(connected(endpoint.socket, script.deadline), script.demand(&endpoint)).await;
         let mut dialogue = Self {
             endpoint,
+            demand,
             banner: None,
             greeting: None,
             starttls: None,
@@ -132,7 +140,11 @@ impl Dialogue {
             transcript: Transcript::default(),
         };
         let mut transcript = Transcript::default();
-        if let Err(cause) = dialogue.talk(script, &mut transcript, &mut turn).await {
+        let talked = match socket {
+            Ok(socket) => dialogue.talk(script, socket, &mut transcript, &mut turn).await,
+            Err(cause) => Err(cause),
+        };
+        if let Err(cause) = talked {
             dialogue.broke = Some((transcript.stage, cause));
         }
         turn.leave().await;
@@ -153,13 +165,17 @@ impl Dialogue {
         }
     }
 
-    async fn talk(&mut self, script: &Script<'_>, transcript: &mut Transcript, turn: &mut Turn) -> Result<(), Cause> {
-        let policy = &script.cx.target.tls;
-        let mut socket = connected(self.endpoint.socket, script.deadline).await?;
+    async fn talk(
+        &mut self,
+        script: &Script<'_>,
+        mut socket: Socket,
+        transcript: &mut Transcript,
+        turn: &mut Turn,
+    ) -> Result<(), Cause> {
         let me = introduction(script.cx, &socket);
-        if !policy.wrappermode {
+        if !script.is_wrapped() {
             let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
-            let outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
+            let outcome = self.talk_in_clear(&mut wire, &me).await;
             if !matches!(outcome, Ok(true)) {
                 wire.quit().await;
                 return outcome.map(drop);
@@ -170,7 +186,7 @@ impl Dialogue {
         transcript.stage = Stage::Handshake;
         let stream = self.shake_hands(script, socket).await?;
         let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
-        let outcome = self.talk_in_private(&mut wire, &me, script.cx, turn).await;
+        let outcome = self.talk_in_private(&mut wire, &me, script, turn).await;
         wire.quit().await;
         outcome
     }
@@ -180,12 +196,11 @@ impl Dialogue {
         &mut self,
         wire: &mut Wire<'_, S>,
         me: &str,
-        level: TlsLevel,
     ) -> Result<bool, Cause> {
         wire.enter(Stage::Greeting);
         self.banner = Some(welcome(wire.banner().await?)?);
         let greeting = self.greeting.insert(greeted(wire, me).await?);
-        if level == TlsLevel::None || !greeting.offers("STARTTLS") {
+        if matches!(self.demand.proof, Proof::Cleartext) || !greeting.offers("STARTTLS") {
             return Ok(false);
         }
         wire.enter(Stage::StartTls);
@@ -216,7 +231,7 @@ impl Dialogue {
         &mut self,
         wire: &mut Wire<'_, S>,
         me: &str,
-        cx: &Context,
+        script: &Script<'_>,
         turn: &mut Turn,
     ) -> Result<(), Cause> {
         wire.enter(if self.banner.is_none() { Stage::Greeting } else { Stage::Secured });
@@ -224,7 +239,7 @@ impl Dialogue {
             self.banner = Some(welcome(wire.banner().await?)?);
         }
         let offered = self.secured.insert(greeted(wire, me).await?).mechanisms();
-        self.login = Some(match self.permitted(cx, &offered) {
+        self.login = Some(match self.permitted(script, &offered) {
             Err(why) => Attempt::Withheld(why),
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
@@ -236,39 +251,52 @@ impl Dialogue {
     }
 
     /// What to log in with, if nothing speaks against a login here.
-    fn permitted<'a>(&self, cx: &'a Context, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
-        let credentials = cx.target.sasl.as_ref().ok_or(Withheld::NoCredentials)?;
+    fn permitted<'a>(&self, script: &Script<'a>, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
+        let Script { cx, hop, errand, .. } = *script;
+        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
+        let credentials = credentials.ok_or(Withheld::NoCredentials)?;
         let mechanism = Mechanism::chosen(credentials, offered)?;
         let policy = &cx.target.tls;
         // Whoever typed `may` or `encrypt` has asked for what Postfix does: the password goes to anybody.
-        if policy.level_typed && policy.level < TlsLevel::Verify {
+        if policy.level_typed && policy.level < TlsLevel::Fingerprint {
             return Ok((mechanism, credentials));
         }
         let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
-        if !session.is_trusted(policy.level) {
-            return Err(Withheld::Untrusted);
+        match self.verified(session, cx, hop) {
+            Ok(()) => Ok((mechanism, credentials)),
+            Err(why) => Err(why),
         }
-        match session.names.matching(&wanted(cx, &self.endpoint.host)) {
-            Some(_) => Ok((mechanism, credentials)),
-            None => Err(Withheld::Misnamed),
+    }
+
+    /// Whether the certificate is trusted and the right one: by what the level asks for, or where it asks for nothing,
+    /// by its issuer and the host's name.
+    pub(crate) fn verified(&self, session: &Session, cx: &Context, hop: &NextHop) -> Result<(), Withheld> {
+        match self.demand.proof {
+            Proof::Digests(_) | Proof::Tlsa { .. } => match self.demand.trust(session, cx.now) {
+                Trust::Untrusted => Err(Withheld::Untrusted),
+                Trust::Trusted | Trust::Verified => Ok(()),
+            },
+            Proof::Unmet(_) => Err(Withheld::Untrusted),
+            _ if !session.is_trusted(self.demand.is_matched()) => Err(Withheld::Untrusted),
+            _ => match session.names.matching(&wanted(cx, hop, &self.endpoint.host)) {
+                Some(_) => Ok(()),
+                None => Err(Withheld::Misnamed),
+            },
         }
     }
 }
 
-/// The names that Postfix looks for in the certificate of `host`: at `secure` those of the next-hop, else the host's.
-pub(crate) fn wanted(cx: &Context, host: &Host) -> Vec<Wanted> {
-    let next_hop = cx.target.relay.as_ref().map(|hop| &hop.host).filter(|_| cx.target.tls.level == TlsLevel::Secure);
-    match (next_hop, host) {
-        (Some(next_hop), _) => vec![Wanted::Host(bare(next_hop)), Wanted::Below(bare(next_hop))],
-        (None, Host::Name(name)) => vec![Wanted::Host(name.to_string())],
-        (None, Host::Address(address)) => vec![Wanted::Address(*address)],
+impl Script<'_> {
+    /// Whether TLS comes first.
+    fn is_wrapped(&self) -> bool {
+        self.errand == Errand::Relay && self.cx.target.tls.wrappermode
     }
-}
 
-fn bare(host: &Host) -> String {
-    match host {
-        Host::Name(name) => name.to_string(),
-        Host::Address(address) => address.to_string(),
+    async fn demand(&self, endpoint: &Endpoint) -> Demand {
+        match self.errand {
+            Errand::Relay => demanded(self.cx, self.hop, &endpoint.host, endpoint.port).await,
+            Errand::Exchange => Demand::OPPORTUNISTIC,
+        }
     }
 }
 

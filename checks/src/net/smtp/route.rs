@@ -63,7 +63,7 @@ pub(super) async fn endpoints(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Ve
 }
 
 /// The host itself in brackets; otherwise its mail exchangers (RFC 5321 section 5.1).
-async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<Host>, Lost> {
+pub(crate) async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<Host>, Lost> {
     let domain = match &hop.host {
         Host::Name(domain) if !hop.bracketed && !is_redirected(cx, &hop.host, hop.port) => domain,
         host => return Ok(vec![host.clone()]),

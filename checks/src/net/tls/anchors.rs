@@ -48,6 +48,11 @@ impl Anchors {
         Ok(Self(Arc::new(Source::Typed(Store::new(certificates)))))
     }
 
+    /// These certificates.
+    pub(super) fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Source::Typed(Store::new(certificates))))
+    }
+
     /// Whether the user named them, as Postfix needs it.
     pub(crate) fn are_typed(&self) -> bool {
         matches!(*self.0, Source::Typed(_))

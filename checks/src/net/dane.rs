@@ -1,0 +1,50 @@
+//! The TLSA records of a host and port, as an SMTP client looks for them (RFC 7672 section 2.2).
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::RecordType;
+
+use super::{
+    NoAnswer,
+    dns::{Answer, Validation},
+    tls::Tlsa,
+};
+use crate::{Context, Name};
+
+/// What DNS says of DANE at one host and port.
+pub(crate) struct Published {
+    /// The TLSA base domain: the host, or where its secure CNAME leads (RFC 7672 section 2.2.3).
+    pub(crate) base: Name,
+    /// Where the records are, `_25._tcp.mail.example.com`.
+    pub(crate) owner: Name,
+    /// What the resolver says of the signatures of the host's addresses: clients look no further unless they are secure.
+    pub(crate) addresses: Validation,
+    /// The TLSA records.
+    pub(crate) answer: Result<Answer, NoAnswer>,
+    pub(crate) records: Vec<Tlsa>,
+}
+
+impl Published {
+    /// What the resolver says of the signatures on the whole way; nothing where there is no answer.
+    pub(crate) fn validation(&self) -> Option<Validation> {
+        self.answer.as_ref().ok().map(|answer| answer.validation().max(self.addresses))
+    }
+}
+
+/// The TLSA records of `port` at `host`; none where the host has no known address, which is not DANE's business.
+pub(crate) async fn published(cx: &Context, host: &Name, port: u16) -> Option<Published> {
+    let asked = cx.families().map(|family| cx.net.dns.ask(host, family.record_type()));
+    let answers: Vec<Answer> =
+        join_all(asked).await.into_iter().flatten().filter(|answer| !answer.is_empty()).collect();
+    let addresses = answers.iter().map(Answer::validation).max()?;
+    let end = answers.iter().find_map(|answer| answer.aliases().last()).filter(|_| addresses == Validation::Secure);
+    for base in end.into_iter().chain([host]) {
+        let owner = base.child(&format!("_{port}._tcp")).ok()?;
+        let answer = cx.net.dns.ask(&owner, RecordType::TLSA).await;
+        let is_last = base == host;
+        if is_last || answer.as_ref().is_err() || answer.as_ref().is_ok_and(|answer| !answer.is_empty()) {
+            let records = answer.as_ref().map(Answer::certificates).unwrap_or_default();
+            return Some(Published { base: base.clone(), owner, addresses, answer, records });
+        }
+    }
+    None
+}
