@@ -25,6 +25,8 @@ mod audit;
 mod dns;
 #[path = "support/leaks.rs"]
 mod leaks;
+#[path = "real/levels.rs"]
+mod levels;
 #[path = "support/mailservers.rs"]
 mod mailservers;
 #[path = "support/nameservers.rs"]
@@ -79,6 +81,7 @@ impl Stage {
         if let Some(mail) = &self.mail {
             trials.extend(relay::trials(mail, self.names.nsd));
             trials.extend(tls::trials(mail, self.names.nsd));
+            trials.extend(levels::trials(mail, self.names.nsd));
             trials.extend(sasl::trials(mail, self.names.nsd));
         }
         trials
