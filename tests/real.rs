@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 #[path = "support/audit.rs"]
 mod audit;
+#[path = "real/dane.rs"]
+mod dane;
 #[path = "real/dns.rs"]
 mod dns;
 #[path = "support/leaks.rs"]
@@ -82,6 +84,7 @@ impl Stage {
             trials.extend(relay::trials(mail, self.names.nsd));
             trials.extend(tls::trials(mail, self.names.nsd));
             trials.extend(levels::trials(mail, self.names.nsd));
+            trials.extend(dane::trials(mail));
             trials.extend(sasl::trials(mail, self.names.nsd));
         }
         trials

@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn families_and_checks_can_be_named() {
-        assert_eq!(ids(&["mx", "hostname.fqdn"], &["mx.address"]).unwrap(), ["hostname.fqdn", "mx.record"]);
+        assert_eq!(
+            ids(&["mx", "hostname.fqdn"], &["mx.address"]).unwrap(),
+            ["hostname.fqdn", "mx.record", "mx.starttls"]
+        );
         assert_eq!(ids(&[], &[]).unwrap().len(), check::all().count());
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Party, consequence, lowered, with_records};
 use crate::{
     Abstain, Context, Evidence, Finding, Fix,
+    finding::quoted,
     mx::unprobed,
     net::{
         dane::Published,
-        dns::Validation,
+        dns::{Answer, Validation},
         smtp::{Dialogue, Relayed, Stage, reference_names},
         tls::{Mismatch, Session, Tlsa, considered},
     },
@@ -18,7 +19,7 @@ use crate::{
 
 /// What `dane.match` says.
 pub(super) async fn matched(cx: &Context) -> Vec<Finding> {
-    each(cx, |party, published, dialogue| {
+    each(cx, as_openssl_asks, |party, published, dialogue| {
         let session = session(party, dialogue)?;
         let records = considered(&published.records);
         if records.is_empty() {
@@ -65,7 +66,7 @@ fn match_of(cx: &Context, party: &Party, published: &Published, session: &Sessio
 
 /// What `dane.starttls` says.
 pub(super) async fn starttls(cx: &Context) -> Vec<Finding> {
-    each(cx, |party, _, dialogue| {
+    each(cx, |_| String::new(), |party, _, dialogue| {
         let greeting = dialogue.greeting.as_ref();
         Ok(match (&dialogue.session, greeting, &dialogue.starttls) {
             (Some(_), None, _) => Finding::pass("TLS from the first byte"),
@@ -94,6 +95,7 @@ fn broken_promise(cx: &Context, party: &Party, how: &str) -> Finding {
 /// One finding for each address of each party with TLSA records that senders look at.
 async fn each(
     cx: &Context,
+    more: impl Fn(&Published) -> String,
     judge: impl Fn(&Party, &Published, &Dialogue) -> Result<Finding, Abstain>,
 ) -> Vec<Finding> {
     with_records(cx, async |party, published| {
@@ -112,11 +114,12 @@ async fn each(
         let is_here = |dialogue: &&Dialogue| matches!(&dialogue.endpoint.host, Host::Name(host) if *host == party.host);
         let stages = [Stage::Connect, Stage::Greeting, Stage::StartTls, Stage::Handshake];
         let judged = met.dialogues.iter().filter(is_here).map(|dialogue| {
-            let seen = match &dialogue.session {
-                Some(session) => Evidence { output: session.shown(), ..evidence(cx, dialogue, &stages) },
-                None => evidence(cx, dialogue, &stages),
-            };
-            Finding::from(judge(party, &published, dialogue)).saw([seen]).about(&dialogue.endpoint)
+            let mut seen = evidence(cx, dialogue, &stages);
+            if let Some(session) = &dialogue.session {
+                seen = Evidence { command: seen.command + &more(&published), output: session.shown() };
+            }
+            let records = published.answer.iter().map(Answer::evidence);
+            Finding::from(judge(party, &published, dialogue)).saw(records.chain([seen])).about(&dialogue.endpoint)
         });
         let findings: Vec<Finding> = judged.collect();
         if !findings.is_empty() {
@@ -125,6 +128,13 @@ async fn each(
         vec![Finding::from(Abstain::Needs("a connection".to_owned(), owner(party))).about(party)]
     })
     .await
+}
+
+/// How `openssl s_client` is told of the records, as Postfix tells OpenSSL.
+fn as_openssl_asks(published: &Published) -> String {
+    let words = considered(&published.records).into_iter().map(|record| format!(" -dane_tlsa_rrdata '{record}'"));
+    let domain = quoted(&published.base.to_string());
+    format!(" -dane_ee_no_namechecks -dane_tlsa_domain {domain}{}", words.collect::<String>())
 }
 
 async fn met(cx: &Context, party: &Party) -> Result<Arc<Relayed>, Abstain> {
