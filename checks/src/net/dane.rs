@@ -1,6 +1,6 @@
 //! The TLSA records of a host and port, as an SMTP client looks for them (RFC 7672 section 2.2).
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
 
 use super::{
@@ -32,19 +32,21 @@ impl Published {
 
 /// The TLSA records of `port` at `host`; none where the host has no known address, which is not DANE's business.
 pub(crate) async fn published(cx: &Context, host: &Name, port: u16) -> Option<Published> {
-    let asked = cx.families().map(|family| cx.net.dns.ask(host, family.record_type()));
-    let answers: Vec<Answer> =
-        join_all(asked).await.into_iter().flatten().filter(|answer| !answer.is_empty()).collect();
+    let owner = |base: &Name| base.child(&format!("_{port}._tcp")).ok();
+    let owner_of_host = owner(host)?;
+    let addresses = join_all(cx.families().map(|family| cx.net.dns.ask(host, family.record_type())));
+    let (answers, at_host) = join(addresses, cx.net.dns.ask(&owner_of_host, RecordType::TLSA)).await;
+    let answers: Vec<Answer> = answers.into_iter().flatten().filter(|answer| !answer.is_empty()).collect();
     let addresses = answers.iter().map(Answer::validation).max()?;
+    // The end of a secure alias comes first (RFC 7672 section 2.2.3).
     let end = answers.iter().find_map(|answer| answer.aliases().last()).filter(|_| addresses == Validation::Secure);
-    for base in end.into_iter().chain([host]) {
-        let owner = base.child(&format!("_{port}._tcp")).ok()?;
-        let answer = cx.net.dns.ask(&owner, RecordType::TLSA).await;
-        let is_last = base == host;
-        if is_last || answer.as_ref().is_err() || answer.as_ref().is_ok_and(|answer| !answer.is_empty()) {
-            let records = answer.as_ref().map(Answer::certificates).unwrap_or_default();
-            return Some(Published { base: base.clone(), owner, addresses, answer, records });
+    let (mut base, mut place, mut answer) = (host, owner_of_host, at_host);
+    if let Some((end, owner)) = end.and_then(|end| Some((end, owner(end)?))) {
+        let at_end = cx.net.dns.ask(&owner, RecordType::TLSA).await;
+        if !at_end.as_ref().is_ok_and(Answer::is_empty) {
+            (base, place, answer) = (end, owner, at_end);
         }
     }
-    None
+    let records = answer.as_ref().map(Answer::certificates).unwrap_or_default();
+    Some(Published { base: base.clone(), owner: place, addresses, answer, records })
 }
