@@ -108,6 +108,9 @@ async fn record_of(cx: &Context, party: &Party) -> Result<Finding, Abstain> {
                 _ => format!("{many} without use: {} is not signed", published.owner),
             };
             let fix = Fix::Advice(match party.is_relay {
+                true if published.validation() == Some(Validation::Secure) => {
+                    format!("Ask the operator of {} to sign it, or {otherwise}", names(&party.domains))
+                }
                 true => format!("Ask the operator of {} to sign the zone, or {otherwise}", party.host),
                 false if published.validation() == Some(Validation::Secure) => {
                     format!("Sign {} with DNSSEC", names(&party.domains))

@@ -183,7 +183,7 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         let demand = &dialogue.demand;
         let wanted = match &demand.proof {
             Proof::Digests(listed) => return digest(demand, session, listed),
-            Proof::Names(names) => names.clone(),
+            Proof::Names(names) | Proof::Tlsa { names, .. } => names.clone(),
             _ => host(dialogue),
         };
         let all = session.names.all();

@@ -273,8 +273,9 @@ impl Dialogue {
     pub(crate) fn verified(&self, session: &Session, cx: &Context, hop: &NextHop) -> Result<(), Withheld> {
         match self.demand.proof {
             Proof::Digests(_) | Proof::Tlsa { .. } => match self.demand.trust(session, cx.now) {
-                Trust::Untrusted => Err(Withheld::Untrusted),
-                Trust::Trusted | Trust::Verified => Ok(()),
+                Trust::Verified => Ok(()),
+                // MX records that are not signed may lead to a stranger with TLSA records of his own.
+                Trust::Trusted | Trust::Untrusted => Err(Withheld::Untrusted),
             },
             Proof::Unmet(_) => Err(Withheld::Untrusted),
             _ if !session.is_trusted(self.demand.is_matched()) => Err(Withheld::Untrusted),
