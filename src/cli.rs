@@ -115,6 +115,9 @@ pub(crate) struct Host {
     /// How many messages are sent a day: held against the relay's limit; from 5000 on the rules for bulk senders apply
     #[arg(long, value_name = "N")]
     pub(crate) per_day: Option<u64>,
+    /// Also connect to the domain's own MX hosts, port 25 (STARTTLS, DANE)
+    #[arg(long)]
+    pub(crate) mx_probe: bool,
     /// Postfix's inet_protocols
     #[arg(long, default_value = "all", value_parser = protocols())]
     pub(crate) protocols: Protocols,
@@ -153,6 +156,10 @@ pub(crate) struct Relay {
     /// Postfix's smtp_tls_security_level [default: encrypt with a relay, may without]
     #[arg(long, value_name = "LEVEL", value_parser = tls_level())]
     pub(crate) tls_level: Option<TlsLevel>,
+    /// What the certificate must match: names (nexthop, dot-nexthop, hostname, NAME or .DOMAIN) at verify and secure,
+    /// digests of it or its key at fingerprint (repeatable) [default: hostname at verify, nexthop:dot-nexthop at secure]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub(crate) tls_match: Vec<String>,
     /// Trust anchors in one PEM file (smtp_tls_CAfile) [default: the system's]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) ca_file: Option<PathBuf>,
@@ -340,13 +347,7 @@ fn protocols() -> impl TypedValueParser<Value = Protocols> {
 }
 
 fn tls_level() -> impl TypedValueParser<Value = TlsLevel> {
-    word(&[
-        ("none", TlsLevel::None),
-        ("may", TlsLevel::May),
-        ("encrypt", TlsLevel::Encrypt),
-        ("verify", TlsLevel::Verify),
-        ("secure", TlsLevel::Secure),
-    ])
+    word(&TlsLevel::WORDS)
 }
 
 fn mechanism() -> impl TypedValueParser<Value = String> {

@@ -78,7 +78,6 @@ async fn audit(
 
     let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
     let dns = target::dns(&options, deadline)?;
-
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
     let elapsed = clock.elapsed(started);

@@ -4,8 +4,8 @@ use std::{env, fs, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
-    Credentials, Login, Mailbox, Message, Name, NextHop, Relayhost, Secret, SecurityOptions, Selector, SignerKey,
-    Target, TlsLevel, TlsPolicy,
+    Credentials, Login, Mailbox, Match, Message, Name, NextHop, Relayhost, Secret, SecurityOptions, Selector,
+    SignerKey, Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
@@ -51,6 +51,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
         authoritative: host.authoritative,
         connect_to: relay.connect_to,
         dnsbl: live(blocklists.dnsbl)?,
+        mx_probe: host.mx_probe,
     })
 }
 
@@ -122,8 +123,19 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
 
 fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
     let assumed = if typed.relay.is_some() { TlsLevel::Encrypt } else { TlsLevel::May };
+    let level = typed.tls_level.unwrap_or(assumed);
+    let matches = typed
+        .tls_match
+        .iter()
+        .map(|text| Match::list(level, text).map_err(|why| anyhow::anyhow!("--tls-match: {why}")));
+    let matches = matches.collect::<Result<Vec<_>, _>>()?.concat();
+    ensure!(
+        level != TlsLevel::Fingerprint || !matches.is_empty(),
+        "--tls-level fingerprint: which digests? name them with --tls-match"
+    );
     Ok(TlsPolicy {
-        level: typed.tls_level.unwrap_or(assumed),
+        level,
+        matches,
         level_typed: typed.tls_level.is_some(),
         wrappermode: typed.tls_wrappermode
             || typed.relay.as_ref().is_some_and(|relay| relay.first.port == NextHop::SUBMISSIONS),

@@ -21,10 +21,14 @@ use tempfile::TempDir;
 
 #[path = "support/audit.rs"]
 mod audit;
+#[path = "real/dane.rs"]
+mod dane;
 #[path = "real/dns.rs"]
 mod dns;
 #[path = "support/leaks.rs"]
 mod leaks;
+#[path = "real/levels.rs"]
+mod levels;
 #[path = "support/mailservers.rs"]
 mod mailservers;
 #[path = "support/nameservers.rs"]
@@ -79,6 +83,8 @@ impl Stage {
         if let Some(mail) = &self.mail {
             trials.extend(relay::trials(mail, self.names.nsd));
             trials.extend(tls::trials(mail, self.names.nsd));
+            trials.extend(levels::trials(mail, self.names.nsd));
+            trials.extend(dane::trials(mail));
             trials.extend(sasl::trials(mail, self.names.nsd));
         }
         trials

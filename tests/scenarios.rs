@@ -84,12 +84,20 @@ fn play(world: &World, folder: &Path, format: &[&str]) -> Result<Run, Failed> {
     })
 }
 
-/// The report without what differs from run to run: where on loopback the world is served, and the scratch directory.
+/// The report without what differs from run to run: where on loopback the world is served, the scratch directory, and
+/// the digests of certificates.
 fn settled(report: String, theatre: &Theatre, args: &[String]) -> String {
     let resolver = theatre.resolver();
     let mut settled = report
         .replace(&format!("@{} -p {}", resolver.ip(), resolver.port()), "@RESOLVER")
         .replace(&theatre.scratch().display().to_string(), "SCRATCH");
+    for (record, placeholder) in theatre.digests() {
+        settled = settled.replace(record, placeholder).replace(&as_dig_prints(record), placeholder);
+    }
+    // In a table the digits may stand on a line of their own.
+    for (record, placeholder) in theatre.digests() {
+        settled = settled.replace(record.rsplit(' ').next().unwrap_or_default(), placeholder);
+    }
     let redirects = args.iter().zip(args.iter().skip(1)).filter(|(option, _)| *option == "--connect-to");
     for (_, redirect) in redirects {
         let mut fields = redirect.rsplitn(3, ':');
@@ -144,6 +152,14 @@ fn is_handshake_faulted(report: &str) -> bool {
             words.next().is_some_and(|status| !is_good(status)) && words.next() == Some("tls.version")
         }),
     }
+}
+
+/// `3 1 1 8cb0…` with capitals and a blank after every 56 digits.
+fn as_dig_prints(record: &str) -> String {
+    let (kind, digits) = record.split_at(record.rfind(' ').map_or(0, |at| at + 1));
+    let digits = digits.to_uppercase().into_bytes();
+    let parts: Vec<_> = digits.chunks(56).map(String::from_utf8_lossy).collect();
+    format!("{kind}{}", parts.join(" "))
 }
 
 /// No password, no token and no private key in any output, and nothing that was made of one.

@@ -33,8 +33,8 @@ pub use report::{Counts, Report};
 pub use secret::Secret;
 pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
 pub use target::{
-    Credentials, Login, MechanismFilter, NextHop, Protocols, Redirect, Relayhost, SecurityOptions, Selector, Target,
-    TlsLevel, TlsPolicy, Topology,
+    Algorithm, Credentials, Fingerprint, Login, Match, MechanismFilter, NextHop, Protocols, Redirect, Relayhost,
+    SecurityOptions, Selector, Target, TlsLevel, TlsPolicy, Topology,
 };
 
 /// Declares the families' modules and lists their checks in report order.
@@ -46,5 +46,5 @@ macro_rules! families {
 }
 
 families! {
-    dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls, sasl, provider, receiver,
+    dns, hostname, spf, dkim, dmarc, mx, bounce, mta_sts, tls_rpt, bimi, dnssec, dnsbl, relay, tls, dane, sasl, provider, receiver,
 }

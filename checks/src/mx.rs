@@ -3,6 +3,8 @@
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 
+use self::probe::starttls;
+pub(crate) use self::probe::{Exchange, exchanges, unprobed};
 use crate::{
     Abstain, Context, Finding, Fix, Name, Protocols, Status,
     address::{Family, unseen},
@@ -12,6 +14,7 @@ use crate::{
 
 use self::published::{duplicates, lines, mixed, names, null};
 
+mod probe;
 mod published;
 
 checks! {
@@ -69,6 +72,15 @@ checks! {
     /// # Fix
     /// Name the host that the alias leads to, and publish its addresses.
     "mx.address" ("RFC 5321 section 5.1") => address,
+
+    /// Every MX host takes mail over TLS.
+    ///
+    /// With `--mx-probe` each address of the domain's MX hosts is connected to on port 25, and STARTTLS (RFC 3207 section
+    /// 4) tried up to the handshake. Without it, replies come in clear, and senders that insist on TLS send none.
+    ///
+    /// # Fix
+    /// Give the MX host a certificate and switch STARTTLS on: `smtpd_tls_chain_files` and `smtpd_tls_security_level = may`.
+    "mx.starttls" ("RFC 3207 section 4") => starttls,
 }
 
 async fn record(cx: &Context) -> Vec<Finding> {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{Evidence, Name};
 
+pub(crate) mod dane;
 pub mod dns;
 pub mod https;
 mod memo;
@@ -50,8 +51,8 @@ impl Deadline {
 pub struct Net {
     /// The one way to DNS.
     pub dns: dns::Dns,
-    /// The dialogues with the relay.
-    pub relay: smtp::Relay,
+    /// The dialogues with the relay, and with MX hosts.
+    pub smtp: smtp::Dialogues,
     /// What is fetched from web servers.
     pub https: https::Https,
 }
@@ -59,7 +60,7 @@ pub struct Net {
 impl Net {
     /// Nobody has been asked; what is asked from here on is asked before `deadline`.
     pub fn new(dns: dns::Dns, deadline: Deadline) -> Self {
-        Self { dns, relay: smtp::Relay::new(deadline), https: https::Https::new(deadline) }
+        Self { dns, smtp: smtp::Dialogues::new(deadline), https: https::Https::new(deadline) }
     }
 }
 

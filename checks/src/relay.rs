@@ -11,7 +11,7 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
     finding::quoted,
-    net::smtp::{Cause, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
+    net::smtp::{Cause, Demand, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
     replies::explained,
     target::Host,
 };
@@ -90,9 +90,9 @@ checks! {
 }
 
 async fn connect(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    let relayed = cx.net.relay.relayed(cx).await?;
-    let found = relayed.dialogues.iter().map(|dialogue| connection(cx, dialogue, relayed));
-    let missing = relayed.lost.iter().map(|lost| loss(lost, relayed));
+    let relayed = cx.net.smtp.relayed(cx).await?;
+    let found = relayed.dialogues.iter().map(|dialogue| connection(cx, dialogue, &relayed));
+    let missing = relayed.lost.iter().map(|lost| loss(lost, &relayed));
     Ok(found.chain(missing).collect())
 }
 
@@ -195,11 +195,11 @@ fn lowered(finding: Finding, relayed: &Relayed) -> Finding {
 async fn starttls(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let policy = &cx.target.tls;
-        if policy.wrappermode && dialogue.session.is_none() && policy.level >= TlsLevel::Encrypt {
+        if policy.wrappermode && dialogue.session.is_none() && !dialogue.demand.is_optional() {
             return Err(Abstain::Needs("a TLS session".to_owned(), "tls.version"));
         }
         if policy.wrappermode {
-            return Ok(wrapped(policy.level));
+            return Ok(wrapped(&dialogue.demand));
         }
         if policy.level == TlsLevel::None {
             return Err(unused());
@@ -208,22 +208,22 @@ async fn starttls(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (_, Some(reply)) if reply.code == 220 => accepted(dialogue),
             (_, Some(reply)) => match reply.is_transient() {
                 true => Finding::unknown(format!("STARTTLS is answered with {reply}")),
-                false => in_clear(policy.level, &format!("STARTTLS is answered with {reply}")),
+                false => in_clear(&dialogue.demand, &format!("STARTTLS is answered with {reply}")),
             },
             (Some((Stage::StartTls, cause)), None) => broken(cause),
-            (_, None) => in_clear(policy.level, "STARTTLS is not offered"),
+            (_, None) => in_clear(&dialogue.demand, "STARTTLS is not offered"),
         };
         Ok(finding.saw([evidence(cx, dialogue, &[Stage::Greeting, Stage::StartTls])]))
     })
     .await
 }
 
-fn wrapped(level: TlsLevel) -> Finding {
-    if level >= TlsLevel::Encrypt {
+fn wrapped(demand: &Demand) -> Finding {
+    if !demand.is_optional() {
         return Finding::pass("TLS from the first byte");
     }
     // Postfix's smtp_connect.c skips every address then.
-    Finding::fail(format!("smtp_tls_wrappermode needs smtp_tls_security_level encrypt or above, it is {level}"))
+    Finding::fail(format!("smtp_tls_wrappermode needs smtp_tls_security_level encrypt or above, it is {}", demand.level))
         .fix(Fix::Shell("postconf -e 'smtp_tls_security_level = encrypt'".to_owned()))
 }
 
@@ -237,10 +237,10 @@ fn accepted(dialogue: &Dialogue) -> Finding {
     }
 }
 
-fn in_clear(level: TlsLevel, what: &str) -> Finding {
-    let finding = match level {
-        TlsLevel::None | TlsLevel::May => Finding::warn(format!("{what}; Postfix sends mail in clear at level {level}")),
-        _ => Finding::fail(format!("{what}; Postfix defers the mail at level {level}")),
+fn in_clear(demand: &Demand, what: &str) -> Finding {
+    let finding = match demand.is_optional() {
+        true => Finding::warn(format!("{what}; Postfix sends mail in clear at {demand}")),
+        false => Finding::fail(format!("{what}; Postfix defers the mail at {demand}")),
     };
     finding.fix(Fix::Advice(
         "Use a port of the relay that offers STARTTLS (587), or TLS from the first byte (465 with \
@@ -254,7 +254,7 @@ pub(crate) async fn every(
     cx: &Context,
     judge: impl Fn(&Dialogue) -> Result<Finding, Abstain>,
 ) -> Result<Vec<Finding>, Abstain> {
-    let relayed = cx.net.relay.relayed(cx).await?;
+    let relayed = cx.net.smtp.relayed(cx).await?;
     let unconnected = || Abstain::Needs("a connection".to_owned(), "relay.connect");
     let judged = relayed.dialogues.iter().map(|dialogue| {
         let verdict = match dialogue.broke {
@@ -306,7 +306,8 @@ pub(crate) fn evidence(cx: &Context, dialogue: &Dialogue, stages: &[Stage]) -> E
 /// How to see it without us.
 pub(crate) fn command(cx: &Context, endpoint: &Endpoint) -> String {
     let Endpoint { host, port, address, .. } = endpoint;
-    let starttls = if cx.target.tls.wrappermode { "" } else { " -starttls smtp" };
+    let is_relay = cx.target.relay.as_ref().is_some_and(|relay| relay.next_hops().any(|hop| hop.port == *port));
+    let starttls = if cx.target.tls.wrappermode && is_relay { "" } else { " -starttls smtp" };
     let name = match host {
         Host::Name(name) => format!(" -servername {}", quoted(&name.to_string())),
         Host::Address(_) => String::new(),

@@ -6,7 +6,7 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
     finding::quoted,
-    net::smtp::{Attempt, Dialogue, Flaw, Mechanism, Proof, Reply, Selection, Stage, Withheld, wanted},
+    net::smtp::{Attempt, Dialogue, Flaw, Means, Mechanism, Reply, Selection, Stage, Withheld},
     relay::{broken, every, evidence, unused},
     replies::{Row, explained},
     report::timestamp,
@@ -93,7 +93,7 @@ fn without_tls(cx: &Context, dialogue: &Dialogue) -> Abstain {
 }
 
 async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    let relayed = cx.net.relay.relayed(cx).await?;
+    let relayed = cx.net.smtp.relayed(cx).await?;
     let elsewhere = relayed.logged_in_at().map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
     every(cx, |dialogue| {
         let finding = match (&dialogue.login, &dialogue.broke) {
@@ -169,19 +169,19 @@ fn decided(
     if reply.is_transient() {
         return Finding::unknown(message("not decided"));
     }
-    if mechanism.proof() == Proof::Session {
+    if mechanism.means() == Means::Session {
         return Finding::fail(format!("{}; no client certificate was shown, which EXTERNAL wants", message("refused")))
             .fix(Fix::Advice("Log in with a password (--sasl-password-file) or a token (--sasl-token-file)".to_owned()));
     }
-    let advice = match mechanism.proof() {
-        Proof::Token => "Get a new token: this one has expired, or is not for SMTP",
+    let advice = match mechanism.means() {
+        Means::Token => "Get a new token: this one has expired, or is not for SMTP",
         _ => {
             "Correct the relay's entry in smtp_sasl_password_maps and run postmap on it; many providers want an \
              application password, or have switched passwords off"
         }
     };
     // What the table says of a refused login is about passwords.
-    let is_password = mechanism.proof() == Proof::Password;
+    let is_password = mechanism.means() == Means::Password;
     let advice = meant.filter(|row| !row.is_general() && is_password).map_or(advice, |row| row.remedy);
     Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
 }
@@ -189,13 +189,12 @@ fn decided(
 /// What has to be said where the password went to somebody who has not proved to be the relay.
 fn reservation(cx: &Context, dialogue: &Dialogue, mechanism: Mechanism) -> String {
     let level = cx.target.tls.level;
-    let wanted = wanted(cx, &dialogue.endpoint);
     let sent = match mechanism.derives() {
         true => "a proof of the password was sent",
         false => "the password was sent",
     };
     match &dialogue.session {
-        Some(session) if session.is_proved(level) && session.names.matching(&wanted).is_some() => String::new(),
+        Some(session) if dialogue.verified(session, cx).is_ok() => String::new(),
         _ => format!("; {sent} though the certificate is not verified, as --tls-level {level} allows"),
     }
 }
@@ -240,7 +239,7 @@ fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
             )
         }
         // gsasl knows no TLS from the first octet.
-        Some(mechanism) if (mechanism.proof() == Proof::Session || mechanism.is_scram()) && !wrapped => {
+        Some(mechanism) if (mechanism.means() == Means::Session || mechanism.is_scram()) && !wrapped => {
             format!("gsasl --smtp --connect={server} --mechanism={mechanism} --authentication-id={user}")
         }
         mechanism => {

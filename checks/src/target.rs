@@ -12,8 +12,11 @@ use serde::Serialize;
 pub use self::{
     relayhost::Relayhost,
     sasl::{MechanismFilter, SecurityOptions},
+    tls::{Algorithm, Fingerprint, Match, TlsLevel, TlsPolicy},
 };
-use crate::{Mailbox, Message, Name, Secret, SignerKey, address::Family, net::tls::Anchors};
+use crate::{Mailbox, Message, Name, Secret, SignerKey, address::Family};
+
+mod tls;
 
 mod relayhost;
 mod sasl;
@@ -55,6 +58,8 @@ pub struct Target {
     pub connect_to: Vec<Redirect>,
     /// Blocklists to ask besides the built-in ones.
     pub dnsbl: Vec<Name>,
+    /// Whether the domains' own MX hosts are connected to.
+    pub mx_probe: bool,
 }
 
 impl Target {
@@ -184,7 +189,7 @@ impl fmt::Display for Host {
 const FORM: &str = "expected [HOST]:PORT, or DOMAIN:PORT for its MX";
 
 /// One destination of `relayhost`: `[host]:port`, `host:port`, `[address]:port`; without brackets the host's MX are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// The host, or the domain whose MX are meant.
     pub host: Host,
@@ -195,6 +200,8 @@ pub struct NextHop {
 }
 
 impl NextHop {
+    /// The port of mail between servers (RFC 5321 section 4.5.4.2).
+    pub const SMTP: u16 = 25;
     /// The port of submission over implicit TLS (RFC 8314 section 3.3).
     pub const SUBMISSIONS: u16 = 465;
 }
@@ -222,8 +229,9 @@ impl FromStr for NextHop {
                 None => (text, None, false),
             }
         };
-        let port = port
-            .map_or(Ok(25), |port| service(port).ok_or_else(|| format!("no such port: {port:?}, {PORTS}; {FORM}")))?;
+        let port = port.map_or(Ok(Self::SMTP), |port| {
+            service(port).ok_or_else(|| format!("no such port: {port:?}, {PORTS}; {FORM}"))
+        })?;
         let literal = host.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| host.get(5..));
         let host = match literal.unwrap_or(host).parse() {
             Ok(address) => Host::Address(address),
@@ -258,54 +266,11 @@ const PORTS: &str = "expected a number, smtp, submission or submissions";
 /// A port by number or by the names that `/etc/services` gives mail's.
 fn service(text: &str) -> Option<u16> {
     match text {
-        "smtp" => Some(25),
+        "smtp" => Some(NextHop::SMTP),
         "smtps" | "submissions" => Some(NextHop::SUBMISSIONS),
         "submission" => Some(587),
         number => number.parse().ok().filter(|port| *port != 0),
     }
-}
-
-/// Postfix's `smtp_tls_security_level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsLevel {
-    /// No TLS.
-    None,
-    /// TLS where the server offers it.
-    #[default]
-    May,
-    /// TLS always, whatever the certificate.
-    Encrypt,
-    /// TLS with a trusted certificate for the host.
-    Verify,
-    /// TLS with a trusted certificate for the next-hop as configured.
-    Secure,
-}
-
-impl fmt::Display for TlsLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::May => "may",
-            Self::Encrypt => "encrypt",
-            Self::Verify => "verify",
-            Self::Secure => "secure",
-        })
-    }
-}
-
-/// How TLS to the relay is done and judged; by default as Postfix does without any setting.
-#[derive(Default)]
-pub struct TlsPolicy {
-    /// Postfix's `smtp_tls_security_level`.
-    pub level: TlsLevel,
-    /// Whether the level was typed rather than assumed: then `may` and `encrypt` may send the password unverified.
-    pub level_typed: bool,
-    /// TLS from the first byte (`smtp_tls_wrappermode`).
-    pub wrappermode: bool,
-    /// Whether more connections may be made, for what one cannot show.
-    pub probe: bool,
-    /// Whom certificates are trusted from.
-    pub anchors: Anchors,
 }
 
 /// How to log in to the relay.

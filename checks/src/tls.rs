@@ -9,14 +9,15 @@ use self::{
     probe::{injection, legacy, resumption, sni},
 };
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, TlsLevel,
+    Abstain, Algorithm, Context, Evidence, Finding, Fingerprint, Fix, TlsLevel,
     check::checks,
     net::{
-        smtp::{Dialogue, Stage, wanted},
-        tls::{Fault, Session, Trust},
+        smtp::{Demand, Dialogue, Outcome, Proof, Stage},
+        tls::{Fault, Of, Session, Trust, Wanted},
     },
     relay::{command, every, unused},
     report::timestamp,
+    target::Host,
 };
 
 mod certificate;
@@ -53,7 +54,8 @@ checks! {
     ///
     /// Postfix trusts nobody until `smtp_tls_CAfile` or `smtp_tls_CApath` says whom, and then needs every certificate
     /// between the server's and the root (RFC 5280 section 6.1). Without such a path it logs "Untrusted TLS connection"
-    /// and delivers at `may` and `encrypt`, and defers at `verify` and `secure`.
+    /// and delivers at `may` and `encrypt`, and defers at `verify` and `secure`. At `fingerprint` a digest decides, at
+    /// `dane` the TLSA record.
     ///
     /// # Fix
     /// Set `smtp_tls_CAfile`, and ask the relay's operator to send the whole chain.
@@ -61,8 +63,9 @@ checks! {
 
     /// The relay's certificate is for the name that Postfix looks for.
     ///
-    /// At `verify` that is the host, at `secure` the next-hop domain or a name below it. A name is a dNSName, or, without
-    /// any, the common name, which RFC 9525 section 2 no longer allows.
+    /// At `verify` that is the host, at `secure` the next-hop domain or a name below it, unless `--tls-match` says
+    /// otherwise. A name is a dNSName, or, without any, the common name, which RFC 9525 section 2 no longer allows. At
+    /// `fingerprint` the digest of the certificate, or of its public key, has to be in the match list instead.
     ///
     /// # Fix
     /// Put a name into relayhost that the certificate has, or ask the relay's operator for one with the right name.
@@ -168,9 +171,9 @@ checks! {
 
 async fn chain(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     judged(cx, |dialogue, session| {
-        let finding = match session.is_trusted(cx.target.tls.level) {
+        let finding = match session.is_trusted(dialogue.demand.is_matched()) {
             true => trusted(cx, dialogue, session),
-            false => untrusted(cx, session),
+            false => untrusted(cx, &dialogue.demand, session),
         };
         let finding = finding.fact("issuer", session.issuer.clone());
         match session.faults.is_empty() {
@@ -188,27 +191,32 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
             "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same"
         }
     };
-    let level = cx.target.tls.level;
-    let verified = match session.trust(level, &wanted(cx, &dialogue.endpoint)) {
+    let demand = &dialogue.demand;
+    let verified = match (&demand.proof, demand.trust(session, cx.now)) {
         // Postfix does not come so far as to say it.
-        _ if !session.is_spoken_at(level) => "",
-        Trust::Verified => "Verified: ",
-        Trust::Trusted => "Trusted: ",
+        _ if !session.is_spoken_at(demand.is_matched()) => "",
+        (Proof::Names(_), Trust::Verified) => "Verified: ",
+        // The chain is not what makes it so: see what decides there.
+        (Proof::Digests(_) | Proof::Tlsa { .. }, _) => "",
+        (_, Trust::Verified | Trust::Trusted) => "Trusted: ",
         // The chain is not to blame for the name.
-        Trust::Untrusted => "",
+        (_, Trust::Untrusted) => "",
     };
     let reservations: String = session.faults.iter().map(|fault| format!("; {fault}, too weak for verify")).collect();
     Finding::pass(format!("{verified}issued by {}, {anchored}{reservations}", session.issuer))
 }
 
-fn untrusted(cx: &Context, session: &Session) -> Finding {
+fn untrusted(cx: &Context, demand: &Demand, session: &Session) -> Finding {
     let faults = session.faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+    if let Some(decider) = decider(demand) {
+        return Finding::skip(format!("{faults}; at {demand} {decider} decides"));
+    }
     if session.is_undecided() {
         return Finding::unknown(faults)
             .fix(Fix::Advice("Let Postfix's own posttls-finger show what it makes of the chain".to_owned()));
     }
-    let message = format!("Untrusted: {faults}; {}", consequence(cx, session));
-    wrong(cx, message).fix(session.faults.first().map(remedy))
+    let message = format!("Untrusted: {faults}; {}", consequence(cx, demand, session));
+    wrong(demand, message).fix(session.faults.first().map(remedy))
 }
 
 /// Names in certificates can be anything: they stand in advice, never in a command.
@@ -241,7 +249,12 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     /// A certificate of a large provider has hundreds of names.
     const MOST: usize = 10;
     judged(cx, |dialogue, session| {
-        let wanted = wanted(cx, &dialogue.endpoint);
+        let demand = &dialogue.demand;
+        let wanted = match &demand.proof {
+            Proof::Digests(listed) => return digest(cx, demand, session, listed),
+            Proof::Names(names) | Proof::Tlsa { names, .. } => names.clone(),
+            _ => host(dialogue),
+        };
         let all = session.names.all();
         let finding = match session.names.matching(&wanted) {
             Some(name) if session.names.are_common() => Finding::warn(format!(
@@ -257,8 +270,12 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                     some if more > 0 => format!("{some} and {more} more"),
                     some => some,
                 };
-                let then = consequence(cx, session);
-                wrong(cx, format!("is for {found}, not for {}; {then}", wanted.join(" or "))).fix(Fix::Advice(
+                let wanted = wanted.join(" or ");
+                if let Some(decider) = decider(demand) {
+                    return Finding::skip(format!("is for {found}, not for {wanted}; at {demand} {decider} decides"));
+                }
+                let then = consequence(cx, demand, session);
+                wrong(demand, format!("is for {found}, not for {wanted}; {then}")).fix(Fix::Advice(
                     "Put one of its names into relayhost, or ask the relay's operator for a certificate with the \
                      right one"
                         .to_owned(),
@@ -270,20 +287,63 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     .await
 }
 
+/// The name of the host, as dNSName or iPAddress.
+fn host(dialogue: &Dialogue) -> Vec<Wanted> {
+    match &dialogue.endpoint.host {
+        Host::Name(name) => vec![Wanted::Host(name.to_string())],
+        Host::Address(address) => vec![Wanted::Address(*address)],
+    }
+}
+
+/// What level `fingerprint` looks at.
+fn digest(cx: &Context, demand: &Demand, session: &Session, listed: &[Fingerprint]) -> Finding {
+    let Some([certificate, key]) = session.fingerprints(Algorithm::Sha256) else {
+        return Finding::unknown("the certificate cannot be read");
+    };
+    let entry = format!("match={}", key.digits());
+    let finding = match session.fingerprint(listed) {
+        None => wrong(
+            demand,
+            format!("neither it nor its key has a digest of the match list ({}); {}", listed.len(), consequence(cx, demand, session)),
+        )
+        .fix(Fix::Advice(format!(
+            "Ask the relay's operator over a way you trust whether its key is new; if so, put {entry} into the \
+             policy table"
+        ))),
+        Some((matched, of)) => {
+            let of = match of {
+                Of::Certificate => "it has",
+                Of::PublicKey => "its public key has",
+            };
+            let message = format!("{of} a digest of the match list ({})", matched.algorithm);
+            match matched.algorithm {
+                Algorithm::Sha256 => Finding::pass(message),
+                older => Finding::warn(format!("{message}, with smtp_tls_fingerprint_digest = {older}")).fix(Fix::Advice(
+                    format!("Set smtp_tls_fingerprint_digest = sha256, and put {entry} into the policy table"),
+                )),
+            }
+        }
+    };
+    finding.fact("fingerprint", certificate.to_string()).fact("key_fingerprint", key.to_string())
+}
+
 async fn expiry(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    judged(cx, |_, session| {
+    judged(cx, |dialogue, session| {
+        let demand = &dialogue.demand;
+        let outdated = |fact: String| match decider(demand) {
+            Some(decider) => Finding::skip(format!("{fact}; at {demand} {decider} decides")),
+            None => wrong(demand, format!("{fact}; {}", consequence(cx, demand, session))),
+        };
         let Session { not_before, not_after, .. } = session;
         let lifetime = not_after.duration_since(*not_before).unwrap_or_default();
         let renewal = || Fix::Advice("The relay's operator must renew the certificate".to_owned());
         if *not_before > cx.now {
-            let message = format!("not valid before {}; {}", timestamp(*not_before), consequence(cx, session));
-            return wrong(cx, message).fix(Fix::Advice(
+            return outdated(format!("not valid before {}", timestamp(*not_before))).fix(Fix::Advice(
                 "Check the clock of this machine, then ask the relay's operator for a certificate of today".to_owned(),
             ));
         }
         let Ok(left) = not_after.duration_since(cx.now) else {
-            let message = format!("expired since {}; {}", timestamp(*not_after), consequence(cx, session));
-            return wrong(cx, message).fix(renewal());
+            return outdated(format!("expired since {}", timestamp(*not_after))).fix(renewal());
         };
         let until = timestamp(*not_after);
         let span = format!("{} days left of {}", days(left), days(lifetime));
@@ -303,6 +363,9 @@ fn days(time: Duration) -> u64 {
 async fn judged(cx: &Context, judge: impl Fn(&Dialogue, &Session) -> Finding) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         let session = session(cx, dialogue)?;
+        if let Proof::Unmet(_) = dialogue.demand.proof {
+            return Err(Abstain::Needs("a usable TLSA record".to_owned(), "dane.record"));
+        }
         let evidence = chain_shown(cx, dialogue, session);
         Ok(with_facts(cx, dialogue, session, judge(dialogue, session).saw([evidence])))
     })
@@ -325,21 +388,20 @@ fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abst
 /// What a session showed, for programs. What could not be found out is left out: whether Postfix trusts a chain that we
 /// cannot judge, and what it then does.
 fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Finding) -> Finding {
-    let policy = &cx.target.tls;
-    let trust = session.trust(policy.level, &wanted(cx, &dialogue.endpoint));
-    let is_judged = policy.level >= TlsLevel::Verify;
-    let outcome = match session.is_spoken_at(policy.level) {
-        false => Some(without_tls(cx).0),
-        true if is_judged && session.is_undecided() => None,
-        true if is_judged && trust != Trust::Verified => Some("defer"),
-        true => Some("deliver"),
+    let demand = &dialogue.demand;
+    let is_undecided = session.is_undecided() && decider(demand).is_none();
+    let is_spoken = session.is_spoken_at(demand.is_matched());
+    let outcome = match is_spoken {
+        false => Some(without_tls(cx, demand).0),
+        true if demand.is_matched() && is_undecided => None,
+        true => demand.outcome(session, cx.now),
     };
     let mut finding = finding;
-    if session.is_spoken_at(policy.level) && !session.is_undecided() {
-        finding = finding.fact("trust", trust.to_string());
+    if is_spoken && !is_undecided {
+        finding = finding.fact("trust", demand.trust(session, cx.now).to_string());
     }
     if let Some(outcome) = outcome {
-        finding = finding.fact("postfix", outcome);
+        finding = finding.fact("postfix", outcome.word());
     }
     finding = finding.fact("version", session.version).fact("cipher", session.cipher);
     if session.key_exchange != "unknown" {
@@ -348,31 +410,34 @@ fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Fin
     finding.fact("not_after", timestamp(session.not_after))
 }
 
-/// What becomes of the mail where there is no TLS: Postfix may send it in clear at level `may` and without a login
-/// (PLAINTEXT_FALLBACK_OK_AFTER_STARTTLS_FAILURE in Postfix's smtp.h).
-fn without_tls(cx: &Context) -> (&'static str, &'static str) {
-    let policy = &cx.target.tls;
-    match policy.level <= TlsLevel::May && !policy.wrappermode && cx.target.sasl.is_none() {
-        true => ("fallback", "Postfix falls back to sending in clear"),
-        false => ("defer", "Postfix defers the mail"),
+/// What becomes of the mail where there is no TLS: Postfix may send it in clear where the level does without, and there
+/// is no login (PLAINTEXT_FALLBACK_OK_AFTER_STARTTLS_FAILURE in Postfix's smtp.h).
+fn without_tls(cx: &Context, demand: &Demand) -> (Outcome, &'static str) {
+    match demand.is_optional() && !cx.target.tls.wrappermode && cx.target.sasl.is_none() {
+        true => (Outcome::Fallback, "Postfix falls back to sending in clear"),
+        false => (Outcome::Defer, "Postfix defers the mail"),
     }
 }
 
-/// What is wrong with a certificate fails, except at `may`, where Postfix would do without TLS altogether.
-fn wrong(cx: &Context, message: String) -> Finding {
-    match cx.target.tls.level {
-        TlsLevel::None | TlsLevel::May => Finding::warn(message),
-        _ => Finding::fail(message),
+/// What is wrong with a certificate fails, except where Postfix would do without TLS altogether.
+fn wrong(demand: &Demand, message: String) -> Finding {
+    if demand.is_optional() { Finding::warn(message) } else { Finding::fail(message) }
+}
+
+/// What counts in place of chain, names and dates.
+fn decider(demand: &Demand) -> Option<&'static str> {
+    match demand.proof {
+        Proof::Digests(_) => Some("the digest"),
+        Proof::Tlsa { .. } => Some("the TLSA record"),
+        _ => None,
     }
 }
 
 /// What Postfix does about a certificate that is not as it should be.
-fn consequence(cx: &Context, session: &Session) -> String {
-    match cx.target.tls.level {
-        level if !session.is_spoken_at(level) => without_tls(cx).1.to_owned(),
-        level @ (TlsLevel::None | TlsLevel::May | TlsLevel::Encrypt) => {
-            format!("at level {level} Postfix delivers all the same")
-        }
-        level @ (TlsLevel::Verify | TlsLevel::Secure) => format!("at level {level} Postfix defers the mail"),
+fn consequence(cx: &Context, demand: &Demand, session: &Session) -> String {
+    match (session.is_spoken_at(demand.is_matched()), demand.is_matched()) {
+        (false, _) => without_tls(cx, demand).1.to_owned(),
+        (true, false) => format!("at {demand} Postfix delivers all the same"),
+        (true, true) => format!("at {demand} Postfix defers the mail"),
     }
 }

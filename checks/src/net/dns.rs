@@ -23,7 +23,7 @@ pub(crate) use self::{
     wire::TYPE_SPF,
 };
 use self::{server::Server, wire::Reply};
-use super::{Deadline, NoAnswer, memo::Memo};
+use super::{Deadline, NoAnswer, memo::Memo, tls::Tlsa};
 use crate::{Evidence, Name, Protocols, address::Family, finding};
 
 mod authority;
@@ -335,6 +335,18 @@ impl Answer {
         servers
     }
 
+    /// TLSA records, each once.
+    pub(crate) fn certificates(&self) -> Vec<Tlsa> {
+        let certificate = |record: &RData| match record {
+            RData::TLSA(tlsa) => Some(Tlsa::of(tlsa)),
+            _ => None,
+        };
+        let mut certificates: Vec<Tlsa> = self.records.iter().filter_map(certificate).collect();
+        certificates.sort();
+        certificates.dedup();
+        certificates
+    }
+
     /// PTR records, in the order of names.
     pub fn pointers(&self) -> Vec<Name> {
         let pointer = |record: &RData| match record {
@@ -413,8 +425,15 @@ fn presentation(record: &RData) -> String {
         RData::TXT(txt) => txt.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" "),
         RData::MX(mx) => format!("{} {}", mx.preference, absolute(&mx.exchange.clone().into())),
         RData::PTR(ptr) => absolute(&ptr.0.clone().into()),
+        RData::TLSA(tlsa) => certificate(&Tlsa::of(tlsa)),
         other => other.to_string(),
     }
+}
+
+/// `dig` breaks the digits after every 56.
+fn certificate(record: &Tlsa) -> String {
+    let lines = record.data.chunks(28).map(|octets| octets.iter().map(|octet| format!("{octet:02X}")).collect());
+    [vec![record.kind()], lines.collect::<Vec<String>>()].concat().join(" ")
 }
 
 /// A name with its root dot, what means something in a zone file behind a backslash, as `dig` prints it.

@@ -1,27 +1,29 @@
-//! The dialogues with the relay: one an address, all at once, and once a run.
+//! The dialogues with the relay and with MX hosts: one an address, all at once, and once a run.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
-pub(super) use self::{dialogue::connected, route::located};
 pub(crate) use self::{
-    dialogue::{Dialogue, wanted},
+    demand::{Demand, Outcome, Proof, reference_names},
+    dialogue::Dialogue,
     envelope::{Asked, Envelope, Unasked},
-    login::{Attempt, Flaw, Mechanism, Proof, Reason, Selection, Withheld},
+    login::{Attempt, Flaw, Means, Mechanism, Reason, Selection, Withheld},
     probe::{Injection, Probe},
     reply::Reply,
-    route::{Endpoint, Loss, Lost},
+    route::{Endpoint, Loss, Lost, hosts},
     wire::{Cause, Stage},
 };
+pub(super) use self::{dialogue::connected, route::located};
 use self::{
     dialogue::{Script, Turn},
     redaction::Redaction,
 };
-use super::{Deadline, NoAnswer};
-use crate::{Abstain, Context, Relayhost, TlsLevel};
+use super::{Deadline, NoAnswer, memo::Memo};
+use crate::{Abstain, Context, Name, NextHop, Relayhost, TlsLevel, target::Host};
 
+mod demand;
 mod dialogue;
 mod envelope;
 mod login;
@@ -31,14 +33,23 @@ mod reply;
 mod route;
 mod wire;
 
-/// The relay, and what was said to it.
-pub struct Relay {
+/// What was said to whom.
+pub struct Dialogues {
     deadline: Deadline,
-    once: OnceCell<Result<Relayed, Abstain>>,
+    held: Memo<(Errand, Relayhost), Arc<Relayed>>,
     probes: OnceCell<Result<Vec<Option<Probe>>, Abstain>>,
 }
 
-/// Every dialogue with the relay, in Postfix's order, and what of it there is none with.
+/// What we come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Errand {
+    /// To hand over mail as Postfix is configured to, up to the login.
+    Relay,
+    /// To see the STARTTLS of an MX host, as any sender may.
+    Exchange,
+}
+
+/// Every dialogue with a next-hop, in Postfix's order, and what of it there is none with.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     pub(crate) dialogues: Vec<Dialogue>,
@@ -61,15 +72,17 @@ pub(crate) async fn addresses(cx: &Context, relay: &Relayhost) -> Result<Vec<IpA
     }
 }
 
-impl Relay {
+impl Dialogues {
     /// Nobody has been spoken to.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, once: OnceCell::new(), probes: OnceCell::new() }
+        Self { deadline, held: Memo::new(), probes: OnceCell::new() }
     }
 
-    /// What came of the dialogues; the first to ask holds them.
-    pub(crate) async fn relayed(&self, cx: &Context) -> Result<&Relayed, Abstain> {
-        self.once.get_or_init(|| self.talk(cx)).await.as_ref().map_err(Clone::clone)
+    /// What came of the dialogues with the relay; the first to ask holds them.
+    pub(crate) async fn relayed(&self, cx: &Context) -> Result<Arc<Relayed>, Abstain> {
+        let relay = cx.target.relay.as_ref();
+        let relay = relay.ok_or_else(|| Abstain::NotApplicable("no relay given: mail is sent directly".to_owned()))?;
+        Ok(self.with(cx, Errand::Relay, relay.clone()).await)
     }
 
     /// What more connections showed, for each dialogue with a TLS session; the first to ask makes them.
@@ -81,33 +94,41 @@ impl Relay {
     /// After the dialogues, so that nothing that a server holds against them costs the login.
     async fn probe(&self, cx: &Context) -> Result<Vec<Option<Probe>>, Abstain> {
         let relayed = self.relayed(cx).await?;
-        let script = self.script(cx);
+        let script = self.script(cx, Errand::Relay);
         let probed = relayed.dialogues.iter().map(async |dialogue| match &dialogue.session {
-            Some(session) if session.is_whole() => Some(Probe::made(&dialogue.endpoint, &script).await),
+            Some(session) if session.is_whole() => Some(Probe::made(dialogue, &script).await),
             _ => None,
         });
         Ok(join_all(probed).await)
     }
 
-    fn script<'a>(&self, cx: &'a Context) -> Script<'a> {
-        Script { cx, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
+    fn script<'a>(&self, cx: &'a Context, errand: Errand) -> Script<'a> {
+        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
+        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(credentials) }
     }
 
-    async fn talk(&self, cx: &Context) -> Result<Relayed, Abstain> {
-        let Some(relay) = &cx.target.relay else {
-            return Err(Abstain::NotApplicable("no relay given: mail is sent directly".to_owned()));
-        };
+    /// What came of the dialogues with an MX host.
+    pub(crate) async fn exchanged(&self, cx: &Context, host: &Name) -> Arc<Relayed> {
+        let first = NextHop { host: Host::Name(host.clone()), port: NextHop::SMTP, bracketed: true };
+        self.with(cx, Errand::Exchange, Relayhost { first, rest: Vec::new() }).await
+    }
+
+    async fn with(&self, cx: &Context, errand: Errand, relay: Relayhost) -> Arc<Relayed> {
+        self.held.answer((errand, relay.clone()), async || Arc::new(self.talk(cx, errand, &relay).await)).await
+    }
+
+    async fn talk(&self, cx: &Context, errand: Errand, relay: &Relayhost) -> Relayed {
         let policy = &cx.target.tls;
         if policy.wrappermode || policy.level > TlsLevel::None {
             let anchors = policy.anchors.clone();
             tokio::task::spawn_blocking(move || anchors.warm());
         }
         let (endpoints, lost) = route::endpoints(cx, relay).await;
-        let script = self.script(cx);
+        let script = self.script(cx, errand);
         let turns = Turn::line(endpoints.len(), self.deadline);
         let dialogues = endpoints.into_iter().zip(turns);
         let held = join_all(dialogues.map(|(endpoint, turn)| Dialogue::held(endpoint, &script, turn))).await;
-        Ok(Relayed::new(held, lost))
+        Relayed::new(held, lost)
     }
 }
 

@@ -21,21 +21,25 @@ pub(crate) use self::{
     binding::Binding,
     certificate::{Certificate, Key},
     fault::Fault,
+    fingerprint::Of,
     names::{Names, Wanted},
     socket::Socket,
+    tlsa::{Mismatch, Tlsa, considered},
 };
-use crate::{TlsLevel, report::timestamp, target::Host};
+use crate::{report::timestamp, target::Host};
 
 mod anchors;
 mod binding;
 mod certificate;
 mod fault;
+mod fingerprint;
 pub(crate) mod hello;
 mod names;
 mod path;
 mod public;
 mod session;
 mod socket;
+mod tlsa;
 mod witness;
 
 /// What a handshake showed, and what OpenSSL would say to it.
@@ -82,11 +86,11 @@ pub(crate) enum Unproved {
 /// The word that Postfix logs before "TLS connection established".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// No path to a trust anchor, or at `verify` and `secure` another name.
+    /// No path to a trust anchor, or not what the level asks for.
     Untrusted,
     /// A path to a trust anchor, at a level that looks at no names.
     Trusted,
-    /// A path to a trust anchor, and the name that was looked for.
+    /// What the level asks for: a path and the name, the digest, or a TLSA record.
     Verified,
 }
 
@@ -106,27 +110,11 @@ pub(crate) enum Refusal {
 }
 
 impl Session {
-    /// Whether Postfix sees a path to a trust anchor at this level.
-    pub(crate) fn is_trusted(&self, level: TlsLevel) -> bool {
-        // Where the certificate need not match, Postfix leaves OpenSSL at security level 0, else it sets 1.
-        let forgiven = |fault: &Fault| level < TlsLevel::Verify && matches!(fault, Fault::WeakDigest { .. });
+    /// Whether Postfix sees a path to a trust anchor. Where the certificate need not match, it leaves OpenSSL at security
+    /// level 0, which forgives weak digests; else it sets 1.
+    pub(crate) fn is_trusted(&self, is_matched: bool) -> bool {
+        let forgiven = |fault: &Fault| !is_matched && matches!(fault, Fault::WeakDigest { .. });
         self.faults.iter().all(forgiven)
-    }
-
-    /// Whether Postfix trusts the chain, and we have seen that the server has its key: a password may go there.
-    pub(crate) fn is_proved(&self, level: TlsLevel) -> bool {
-        self.is_trusted(level) && self.unproved.is_none()
-    }
-
-    /// What Postfix logs. That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so from
-    /// Postfix 3.6 on; from 3.11 on it is "Trusted", and deferred all the same.
-    pub(crate) fn trust(&self, level: TlsLevel, wanted: &[Wanted]) -> Trust {
-        let is_matched = self.names.matching(wanted).is_some();
-        match (self.is_trusted(level), level >= TlsLevel::Verify, is_matched) {
-            (true, true, true) => Trust::Verified,
-            (true, false, _) => Trust::Trusted,
-            (false, ..) | (true, true, false) => Trust::Untrusted,
-        }
     }
 
     /// The chain as it was sent, one line a certificate.

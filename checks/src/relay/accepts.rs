@@ -15,7 +15,7 @@ pub(super) async fn accepts(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     if cx.target.relay.is_some() && cx.target.recipients.is_empty() {
         return Err(Abstain::NotApplicable("no recipient to ask about, name one with --rcpt".to_owned()));
     }
-    let relayed = cx.net.relay.relayed(cx).await?;
+    let relayed = cx.net.smtp.relayed(cx).await?;
     let elsewhere = relayed.logged_in_at().map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
     every(cx, |dialogue| match &dialogue.asked {
         Some(Asked::Envelope(envelope)) => Ok(judged(dialogue, envelope).saw([said(cx, dialogue, envelope)])),

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{FORM, NextHop};
 
 /// Postfix's `relayhost`: one next-hop, or since Postfix 3.5 several that are tried in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Relayhost {
     /// The one that is tried first.
     pub first: NextHop,

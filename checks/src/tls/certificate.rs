@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{consequence, days, judged, wrong};
 use crate::{
     Abstain, Context, Finding, Fix,
-    net::tls::{Certificate, Key, Session},
+    net::{
+        smtp::Demand,
+        tls::{Certificate, Key, Session},
+    },
     relay::every,
     report::timestamp,
 };
@@ -74,13 +77,13 @@ pub(super) async fn self_signed(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 }
 
 pub(super) async fn key(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    judged(cx, |_, session| {
+    judged(cx, |dialogue, session| {
         let chain = session.judged();
         let Some(own) = chain.first().cloned().or_else(|| session.certificate()) else {
             return Finding::unknown("the certificate cannot be read");
         };
         let finding = match weaknesses(session, &chain) {
-            weaknesses if !weaknesses.is_empty() => weak(cx, session, &weaknesses),
+            weaknesses if !weaknesses.is_empty() => weak(cx, &dialogue.demand, session, &weaknesses),
             _ => match &own.key {
                 Key::Other(what) => Finding::unknown(format!("the key is of an unknown kind ({what})"))
                     .fix(Fix::Advice("Let openssl x509 -text show what it is".to_owned())),
@@ -126,20 +129,20 @@ fn weaknesses(session: &Session, chain: &[Certificate]) -> Vec<Weakness> {
     found
 }
 
-fn weak(cx: &Context, session: &Session, weaknesses: &[Weakness]) -> Finding {
-    let level = cx.target.tls.level;
+fn weak(cx: &Context, demand: &Demand, session: &Session, weaknesses: &[Weakness]) -> Finding {
     let then = match weaknesses.iter().any(|weakness| weakness.is_refused) {
-        true => consequence(cx, session),
-        false => format!("at level {level} Postfix takes it all the same"),
+        true => consequence(cx, demand, session),
+        false => format!("at {demand} Postfix takes it all the same"),
     };
     let what = weaknesses.iter().map(|weakness| weakness.what.as_str()).collect::<Vec<_>>().join("; ");
-    wrong(cx, format!("{what}; {then}")).fix(Fix::Advice(
+    wrong(demand, format!("{what}; {then}")).fix(Fix::Advice(
         "Ask the relay's operator for a certificate with a key of RSA 2048 or ECDSA P-256, signed with SHA-256".to_owned(),
     ))
 }
 
 pub(super) async fn purpose(cx: &Context) -> Result<Vec<Finding>, Abstain> {
-    judged(cx, |_, session| {
+    judged(cx, |dialogue, session| {
+        let demand = &dialogue.demand;
         let Some(own) = session.certificate() else {
             return Finding::unknown("the certificate cannot be read");
         };
@@ -152,8 +155,8 @@ pub(super) async fn purpose(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         );
         let finding = match (own.is_for_servers, own.is_authority) {
             (false, _) => {
-                let then = consequence(cx, session);
-                wrong(cx, format!("not for servers ({stated}); OpenSSL does not trust it: {then}")).fix(advice)
+                let then = consequence(cx, demand, session);
+                wrong(demand, format!("not for servers ({stated}); OpenSSL does not trust it: {then}")).fix(advice)
             }
             (true, true) => Finding::warn(
                 "is a CA's own certificate (CA:TRUE); OpenSSL, and so Postfix, takes that, other libraries do not",

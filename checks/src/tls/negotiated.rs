@@ -4,7 +4,7 @@ use super::{session, with_facts, without_tls, wrong};
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status,
     net::{
-        smtp::{Cause, Dialogue, Stage},
+        smtp::{Cause, Demand, Dialogue, Outcome, Stage},
         tls::{Refusal, Session, Unproved},
     },
     relay::{broken, command, every, evidence},
@@ -15,12 +15,12 @@ const STAGES: [Stage; 2] = [Stage::StartTls, Stage::Handshake];
 pub(super) async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
         if let (Some((Stage::Handshake, cause)), None) = (&dialogue.broke, &dialogue.session) {
-            return Ok(no_tls(cx, cause).saw([evidence(cx, dialogue, &STAGES)]));
+            return Ok(no_tls(cx, &dialogue.demand, cause).saw([evidence(cx, dialogue, &STAGES)]));
         }
         let session = session(cx, dialogue)?;
         let seen = seen(session);
         let finding = match &session.unproved {
-            _ if session.is_old() => old(cx, session),
+            _ if session.is_old() => old(cx, &dialogue.demand, session),
             None => Finding::pass(seen.clone()),
             Some(Unproved::Unchecked(what)) => Finding::pass(format!(
                 "{seen}; not proved that the server has the certificate's key: it signs with {what}"
@@ -58,13 +58,12 @@ fn shown(cx: &Context, dialogue: &Dialogue, session: &Session) -> Vec<Evidence> 
 }
 
 /// RFC 8996 forbids it, Postfix may do it all the same: `smtp_tls_mandatory_protocols` is `>=TLSv1`.
-fn old(cx: &Context, session: &Session) -> Finding {
-    let level = cx.target.tls.level;
-    let then = match session.is_spoken_at(level) {
-        true => format!("at level {level} Postfix still uses it where its OpenSSL does"),
-        false => format!("{}: OpenSSL 3 refuses it at level {level}", without_tls(cx).1),
+fn old(cx: &Context, demand: &Demand, session: &Session) -> Finding {
+    let then = match session.is_spoken_at(demand.is_matched()) {
+        true => format!("at {demand} Postfix still uses it where its OpenSSL does"),
+        false => format!("{}: OpenSSL 3 refuses it at {demand}", without_tls(cx, demand).1),
     };
-    wrong(cx, format!("nothing newer than {}; {then}", seen(session))).fix(operator())
+    wrong(demand, format!("nothing newer than {}; {then}", seen(session))).fix(operator())
 }
 
 fn operator() -> Fix {
@@ -76,8 +75,8 @@ fn operator() -> Fix {
 }
 
 /// A failed handshake stops the mail, unless Postfix may send it in clear.
-fn no_tls(cx: &Context, cause: &Cause) -> Finding {
-    let (outcome, then) = without_tls(cx);
+fn no_tls(cx: &Context, demand: &Demand, cause: &Cause) -> Finding {
+    let (outcome, then) = without_tls(cx, demand);
     let finding = match cause {
         Cause::Silent(why) => Finding::unknown(why.clone()),
         Cause::NoTls(Refusal::Ours(why)) => {
@@ -91,10 +90,10 @@ fn no_tls(cx: &Context, cause: &Cause) -> Finding {
         )),
         cause => {
             let message = format!("no TLS handshake: {}; {then}", broken(cause).message);
-            Finding::new(if outcome == "fallback" { Status::Warn } else { Status::Fail }, message)
+            Finding::new(if outcome == Outcome::Fallback { Status::Warn } else { Status::Fail }, message)
         }
     };
-    finding.fact("postfix", outcome).fix(operator())
+    finding.fact("postfix", outcome.word()).fix(operator())
 }
 
 pub(super) async fn cipher(cx: &Context) -> Result<Vec<Finding>, Abstain> {
@@ -103,12 +102,12 @@ pub(super) async fn cipher(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         if session.is_old() {
             return Err(Abstain::Needs("TLS 1.2 or newer".to_owned(), "tls.version"));
         }
-        Ok(with_facts(cx, dialogue, session, strength(cx, session).saw(shown(cx, dialogue, session))))
+        Ok(with_facts(cx, dialogue, session, strength(cx, &dialogue.demand, session).saw(shown(cx, dialogue, session))))
     })
     .await
 }
 
-fn strength(cx: &Context, session: &Session) -> Finding {
+fn strength(cx: &Context, demand: &Demand, session: &Session) -> Finding {
     let Session { cipher, dh_bits, .. } = session;
     let is_modern = session.version == "TLSv1.3";
     let has_forward_secrecy = is_modern || cipher.starts_with("ECDHE-") || cipher.starts_with("DHE-");
@@ -117,13 +116,13 @@ fn strength(cx: &Context, session: &Session) -> Finding {
         "Ask the relay's operator to offer ECDHE with AES-GCM or ChaCha20-Poly1305 in TLS 1.2, or TLS 1.3".to_owned(),
     );
     if session.has_retired_cipher() {
-        let (outcome, then) = without_tls(cx);
+        let (outcome, then) = without_tls(cx, demand);
         let message = format!("{cipher}, which today's OpenSSL does not have; {then}");
-        return Finding::new(if outcome == "fallback" { Status::Warn } else { Status::Fail }, message).fix(advice);
+        return Finding::new(if outcome == Outcome::Fallback { Status::Warn } else { Status::Fail }, message).fix(advice);
     }
     // RFC 9325 section 4.5: REQUIRED.
     if let Some(bits) = dh_bits.filter(|bits| *bits < 2048) {
-        return wrong(cx, format!("{cipher} with a Diffie-Hellman key of {bits} bits, 2048 at least")).fix(advice);
+        return wrong(demand, format!("{cipher} with a Diffie-Hellman key of {bits} bits, 2048 at least")).fix(advice);
     }
     match (has_forward_secrecy, is_authenticated) {
         (true, true) if cipher.starts_with("DHE-") => {

@@ -2,9 +2,9 @@
 
 use super::{chain_shown, session, with_facts};
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, TlsLevel,
+    Abstain, Context, Evidence, Finding, Fix,
     net::{
-        smtp::{Cause, Dialogue, Injection, Probe, wanted},
+        smtp::{Cause, Dialogue, Injection, Probe, Proof},
         tls::{Refusal, Session, Trust},
     },
     relay::{broken, command, every},
@@ -23,8 +23,8 @@ async fn probed(
         })
         .await;
     }
-    let relayed = cx.net.relay.relayed(cx).await?;
-    let probes = cx.net.relay.probed(cx).await?;
+    let relayed = cx.net.smtp.relayed(cx).await?;
+    let probes = cx.net.smtp.probed(cx).await?;
     every(cx, |dialogue| {
         let session = session(cx, dialogue)?;
         let at = relayed.dialogues.iter().position(|other| std::ptr::eq(other, dialogue));
@@ -52,12 +52,16 @@ pub(super) async fn sni(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             let why = "the relay is named by its address, and no name is sent";
             return Err(Abstain::NotApplicable(why.to_owned()));
         }
+        if let Proof::Tlsa { .. } = dialogue.demand.proof {
+            // RFC 7672 section 8.1.
+            return Err(Abstain::NotApplicable(format!("at {} Postfix sends the server's name", dialogue.demand)));
+        }
         let nameless = match &probe.nameless {
             Ok(nameless) => nameless,
             Err(Cause::NoTls(refusal)) => {
                 let message = format!("no TLS handshake without a server name: {refusal}; Postfix sends none");
                 let evidence = unnamed(cx, dialogue, format!("({refusal})"));
-                return Ok(super::wrong(cx, message).saw([evidence]).fix(servername()));
+                return Ok(super::wrong(&dialogue.demand, message).saw([evidence]).fix(servername()));
             }
             Err(cause) => return Ok(undecided(cause).saw([unnamed(cx, dialogue, "(nothing)")])),
         };
@@ -73,9 +77,8 @@ pub(super) async fn sni(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 
 /// The chain that Postfix sees, and its verdict.
 fn another(cx: &Context, dialogue: &Dialogue, nameless: &Session) -> Finding {
-    let level = cx.target.tls.level;
-    let wanted = wanted(cx, &dialogue.endpoint);
-    let trust = nameless.trust(level, &wanted);
+    let demand = &dialogue.demand;
+    let trust = demand.trust(nameless, cx.now);
     let names = nameless.names.all();
     let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let verdict = match nameless.is_undecided() {
@@ -83,8 +86,8 @@ fn another(cx: &Context, dialogue: &Dialogue, nameless: &Session) -> Finding {
         false => trust.to_string(),
     };
     let message = format!("another certificate without the server's name, for {shown} ({verdict}); Postfix sends none");
-    let finding = match level >= TlsLevel::Verify && trust != Trust::Verified {
-        true => Finding::fail(format!("{message}, and at level {level} defers the mail")),
+    let finding = match demand.is_matched() && trust == Trust::Untrusted {
+        true => Finding::fail(format!("{message}, and at {demand} defers the mail")),
         false => Finding::warn(message),
     };
     let finding = finding.fact("names_without", names).fix(servername());

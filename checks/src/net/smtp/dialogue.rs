@@ -1,4 +1,4 @@
-//! One dialogue with one address of the relay: as far as it goes, nothing that was seen is lost.
+//! One dialogue with one address of a host: as far as it goes, nothing that was seen is lost.
 
 use std::{
     io,
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -17,6 +18,8 @@ use tokio::{
 };
 
 use super::{
+    Errand,
+    demand::{Demand, Outcome, Proof, demanded, wanted},
     envelope::{self, Asked, Unasked},
     login::{Attempt, Mechanism, Selection, Withheld, log_in},
     probe,
@@ -30,9 +33,8 @@ use crate::{
     address::Family,
     net::{
         Deadline,
-        tls::{self, Manner, Session, Socket, Wanted},
+        tls::{self, Manner, Session, Socket, Trust},
     },
-    target::Host,
 };
 
 /// How long a TCP connection may take.
@@ -41,10 +43,12 @@ const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 /// How long a TLS handshake may take.
 pub(super) const PATIENCE_FOR_TLS: Duration = Duration::from_secs(30);
 
-/// One dialogue with one address of the relay.
+/// One dialogue with one address of a host.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     pub(crate) endpoint: Endpoint,
+    /// What Postfix asks of TLS here.
+    pub(crate) demand: Demand,
     pub(crate) banner: Option<Reply>,
     /// The reply to EHLO, or HELO, before TLS.
     pub(crate) greeting: Option<Reply>,
@@ -68,6 +72,7 @@ pub(crate) struct Dialogue {
 /// What all dialogues of a run have in common.
 pub(super) struct Script<'a> {
     pub(super) cx: &'a Context,
+    pub(super) errand: Errand,
     pub(super) deadline: Deadline,
     pub(super) redaction: Redaction,
 }
@@ -124,9 +129,10 @@ impl Turn {
 
 impl Dialogue {
     /// Nothing has been said.
-    pub(super) fn new(endpoint: Endpoint) -> Self {
+    pub(super) fn new(endpoint: Endpoint, demand: Demand) -> Self {
         Self {
             endpoint,
+            demand,
             banner: None,
             greeting: None,
             starttls: None,
@@ -143,15 +149,20 @@ impl Dialogue {
 
     /// The dialogue with `endpoint`, to its end.
     pub(super) async fn held(endpoint: Endpoint, script: &Script<'_>, mut turn: Turn) -> Self {
-        let mut dialogue = Self::new(endpoint);
+        let (socket, demand) = join(connected(endpoint.socket, script.deadline), script.demand(&endpoint)).await;
+        let mut dialogue = Self::new(endpoint, demand);
         let mut transcript = Transcript::default();
-        if let Err(cause) = dialogue.talk(script, &mut transcript, &mut turn).await {
+        let talked = match socket {
+            Ok(socket) => dialogue.talk(script, socket, &mut transcript, &mut turn).await,
+            Err(cause) => Err(cause),
+        };
+        if let Err(cause) = talked {
             dialogue.broke = Some((transcript.stage, cause));
         }
         turn.leave().await;
         dialogue.transcript = transcript;
-        if let Some((Stage::Handshake, Cause::NoTls(refusal))) = &dialogue.broke {
-            dialogue.session = probe::overheard(&dialogue.endpoint, script, refusal).await;
+        if let (Some((Stage::Handshake, Cause::NoTls(refusal))), Errand::Relay) = (&dialogue.broke, script.errand) {
+            dialogue.session = probe::overheard(&dialogue, script, refusal).await;
         }
         dialogue
     }
@@ -169,12 +180,18 @@ impl Dialogue {
         }
     }
 
-    async fn talk(&mut self, script: &Script<'_>, transcript: &mut Transcript, turn: &mut Turn) -> Result<(), Cause> {
-        let Some((socket, me)) = self.opened(script, transcript, true).await? else { return Ok(()) };
+    async fn talk(
+        &mut self,
+        script: &Script<'_>,
+        socket: Socket,
+        transcript: &mut Transcript,
+        turn: &mut Turn,
+    ) -> Result<(), Cause> {
+        let Some((socket, me)) = self.opened(script, socket, transcript, true).await? else { return Ok(()) };
         transcript.stage = Stage::Handshake;
         let stream = self.shake_hands(script, socket).await?;
         let mut wire = Wire::new(stream, transcript, &script.redaction, script.deadline);
-        let outcome = self.talk_in_private(&mut wire, &me, script.cx, turn).await;
+        let outcome = self.talk_in_private(&mut wire, &me, script, turn).await;
         wire.quit().await;
         outcome
     }
@@ -184,20 +201,19 @@ impl Dialogue {
     pub(super) async fn opened(
         &mut self,
         script: &Script<'_>,
+        socket: Socket,
         transcript: &mut Transcript,
         goes_on: bool,
     ) -> Result<Option<(Socket, String)>, Cause> {
-        let policy = &script.cx.target.tls;
-        let socket = connected(self.endpoint.socket, script.deadline).await?;
         let me = introduction(script.cx, &socket);
-        if policy.wrappermode {
+        if script.is_wrapped() {
             return Ok(Some((socket, me)));
         }
         let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
-        let mut outcome = self.talk_in_clear(&mut wire, &me, policy.level).await;
-        // Postfix gives the mail to a server without TLS at these levels.
-        if goes_on && matches!(outcome, Ok(false)) && policy.level <= TlsLevel::May {
-            outcome = self.offer_envelope(&mut wire, script.cx).await.map(|()| false);
+        let mut outcome = self.talk_in_clear(&mut wire, &me).await;
+        // Postfix gives the mail to a server without TLS where it may do without.
+        if goes_on && matches!(outcome, Ok(false)) && self.demand.is_optional() {
+            outcome = self.offer_envelope(&mut wire, script).await.map(|()| false);
         }
         if !matches!(outcome, Ok(true)) {
             wire.quit().await;
@@ -213,13 +229,12 @@ impl Dialogue {
         &mut self,
         wire: &mut Wire<'_, S>,
         me: &str,
-        level: TlsLevel,
     ) -> Result<bool, Cause> {
         wire.enter(Stage::Greeting);
         self.banner = Some(welcome(wire.banner().await?)?);
         let greeting = greeted(wire, me, &mut self.no_ehlo).await?;
         let greeting = self.greeting.insert(greeting);
-        if level == TlsLevel::None || !greeting.offers("STARTTLS") {
+        if matches!(self.demand.proof, Proof::Cleartext) || !greeting.offers("STARTTLS") {
             return Ok(false);
         }
         wire.enter(Stage::StartTls);
@@ -251,7 +266,7 @@ impl Dialogue {
         &mut self,
         wire: &mut Wire<'_, S>,
         me: &str,
-        cx: &Context,
+        script: &Script<'_>,
         turn: &mut Turn,
     ) -> Result<(), Cause> {
         wire.enter(if self.banner.is_none() { Stage::Greeting } else { Stage::Secured });
@@ -260,7 +275,7 @@ impl Dialogue {
         }
         let greeting = greeted(wire, me, &mut self.no_ehlo).await?;
         let offered = self.secured.insert(greeting).mechanisms();
-        self.login = Some(match self.permitted(cx, &offered) {
+        self.login = Some(match self.permitted(script, &offered) {
             Err(why) => Attempt::Withheld(why),
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
@@ -269,16 +284,16 @@ impl Dialogue {
                 log_in(wire, mechanism, credentials, binding).await?
             }
         });
-        self.offer_envelope(wire, cx).await
+        self.offer_envelope(wire, script).await
     }
 
     /// MAIL FROM and RCPT TO, where Postfix would send mail.
     async fn offer_envelope<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<'_, S>,
-        cx: &Context,
+        script: &Script<'_>,
     ) -> Result<(), Cause> {
-        let greeting = match (self.unasked(cx), self.secured.as_ref().or(self.greeting.as_ref())) {
+        let greeting = match (self.unasked(script), self.secured.as_ref().or(self.greeting.as_ref())) {
             (None, Some(greeting)) => greeting,
             (why, _) => {
                 self.asked = why.map(Asked::Not);
@@ -286,12 +301,13 @@ impl Dialogue {
             }
         };
         wire.enter(Stage::Envelope);
-        envelope::asked(wire, cx, greeting, &mut self.asked).await
+        envelope::asked(wire, script.cx, greeting, &mut self.asked).await
     }
 
     /// Why nothing is asked about the envelope here.
-    fn unasked(&self, cx: &Context) -> Option<Unasked> {
-        if cx.target.recipients.is_empty() {
+    fn unasked(&self, script: &Script<'_>) -> Option<Unasked> {
+        let cx = script.cx;
+        if cx.target.recipients.is_empty() || script.errand != Errand::Relay {
             return Some(Unasked::NoRecipients);
         }
         match &self.login {
@@ -300,33 +316,49 @@ impl Dialogue {
             _ if cx.target.sasl.is_some() => return Some(Unasked::NoLogin),
             _ => {}
         }
-        let level = cx.target.tls.level;
-        let is_verified = |session: &Session| {
-            session.is_trusted(level) && session.names.matching(&wanted(cx, &self.endpoint)).is_some()
+        let is_delivered = match &self.session {
+            Some(session) => self.demand.outcome(session, cx.now) == Some(Outcome::Deliver),
+            None => self.demand.is_optional(),
         };
-        let is_wanted = level >= TlsLevel::Verify && !self.session.as_ref().is_some_and(is_verified);
-        is_wanted.then_some(Unasked::Unverified)
+        (!is_delivered).then_some(Unasked::Unverified)
     }
 
     /// What to log in with, if nothing speaks against a login here.
-    fn permitted<'a>(&self, cx: &'a Context, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
-        let credentials = cx.target.sasl.as_ref().ok_or(Withheld::NoCredentials)?;
+    fn permitted<'a>(&self, script: &Script<'a>, offered: &[String]) -> Result<(Mechanism, &'a Credentials), Withheld> {
+        let Script { cx, errand, .. } = *script;
+        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
+        let credentials = credentials.ok_or(Withheld::NoCredentials)?;
         if offered.is_empty() {
             return Err(Withheld::NotOffered);
         }
         let mechanism = self.selection(credentials, offered).chosen.ok_or(Withheld::NoMechanism)?;
         let policy = &cx.target.tls;
         // Whoever typed `may` or `encrypt` has asked for what Postfix does: the password goes to anybody.
-        if !policy.level_typed || policy.level >= TlsLevel::Verify {
-            let session = self.session.as_ref().ok_or(Withheld::Untrusted)?;
-            if !session.is_proved(policy.level) {
-                return Err(Withheld::Untrusted);
-            }
-            session.names.matching(&wanted(cx, &self.endpoint)).ok_or(Withheld::Misnamed)?;
+        if !policy.level_typed || policy.level >= TlsLevel::Fingerprint {
+            self.verified(self.session.as_ref().ok_or(Withheld::Untrusted)?, cx)?;
         }
         match credentials.barred_until {
             Some(_) => Err(Withheld::Barred),
             None => Ok((mechanism, credentials)),
+        }
+    }
+
+    /// Whether the certificate is trusted and the right one, and the server has its key: by what the level asks for, or
+    /// where it asks for nothing, by its issuer and the host's name.
+    pub(crate) fn verified(&self, session: &Session, cx: &Context) -> Result<(), Withheld> {
+        match self.demand.proof {
+            _ if session.unproved.is_some() => Err(Withheld::Untrusted),
+            Proof::Digests(_) | Proof::Tlsa { .. } => match self.demand.trust(session, cx.now) {
+                Trust::Verified => Ok(()),
+                // MX records that are not signed may lead to a stranger with TLSA records of his own.
+                Trust::Trusted | Trust::Untrusted => Err(Withheld::Untrusted),
+            },
+            Proof::Unmet(_) => Err(Withheld::Untrusted),
+            _ if !session.is_trusted(self.demand.is_matched()) => Err(Withheld::Untrusted),
+            _ => match session.names.matching(&wanted(cx, &self.endpoint)) {
+                Some(_) => Ok(()),
+                None => Err(Withheld::Misnamed),
+            },
         }
     }
 
@@ -337,20 +369,17 @@ impl Dialogue {
     }
 }
 
-/// The names that Postfix looks for in the certificate of `endpoint`: at `secure` those of the next-hop, else the host's.
-pub(crate) fn wanted(cx: &Context, endpoint: &Endpoint) -> Vec<Wanted> {
-    let next_hop = Some(&endpoint.next_hop.host).filter(|_| cx.target.tls.level == TlsLevel::Secure);
-    match (next_hop, &endpoint.host) {
-        (Some(next_hop), _) => vec![Wanted::Host(bare(next_hop)), Wanted::Below(bare(next_hop))],
-        (None, Host::Name(name)) => vec![Wanted::Host(name.to_string())],
-        (None, Host::Address(address)) => vec![Wanted::Address(*address)],
+impl Script<'_> {
+    /// Whether TLS comes first.
+    pub(super) fn is_wrapped(&self) -> bool {
+        self.errand == Errand::Relay && self.cx.target.tls.wrappermode
     }
-}
 
-fn bare(host: &Host) -> String {
-    match host {
-        Host::Name(name) => name.to_string(),
-        Host::Address(address) => address.to_string(),
+    async fn demand(&self, endpoint: &Endpoint) -> Demand {
+        match self.errand {
+            Errand::Relay => demanded(self.cx, endpoint).await,
+            Errand::Exchange => Demand::OPPORTUNISTIC,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use self::exchange::{Exchange, Refusal};
 pub(crate) use self::{
     exchange::Flaw,
-    mechanism::{Mechanism, Proof},
+    mechanism::{Means, Mechanism},
     selection::{Reason, Selection},
 };
 use super::{

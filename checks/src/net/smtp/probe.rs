@@ -8,7 +8,6 @@ use tokio::{
 use super::{
     dialogue::{Dialogue, PATIENCE_FOR_TLS, Script, connected, greeted, introduction, welcome},
     reply::Reply,
-    route::Endpoint,
     wire::{Cause, Stage, Transcript, Wire, silence},
 };
 use crate::net::tls::{self, Manner, Refusal, Session, Socket};
@@ -42,22 +41,22 @@ pub(crate) enum Injection {
 }
 
 impl Probe {
-    /// The probe of `endpoint`: four connections at most.
-    pub(super) async fn made(endpoint: &Endpoint, script: &Script<'_>) -> Self {
-        let old = old_version(endpoint, script).await;
+    /// The probe of the address of `met`: four connections at most.
+    pub(super) async fn made(met: &Dialogue, script: &Script<'_>) -> Self {
+        let old = old_version(met, script).await;
         let manner = Manner::nameless().map_err(Cause::NoTls);
         let nameless = match &manner {
-            Ok(manner) => secured(endpoint, script, manner).await,
+            Ok(manner) => secured(met, script, manner).await,
             Err(cause) => Err(cause.clone()),
         };
         let second = match (&manner, &nameless) {
-            (Ok(manner), Ok(_)) => Some(secured(endpoint, script, manner).await),
+            (Ok(manner), Ok(_)) => Some(secured(met, script, manner).await),
             _ => None,
         };
         let mut injected = Transcript::default();
-        let injection = match script.cx.target.tls.wrappermode {
+        let injection = match script.is_wrapped() {
             true => None,
-            false => Some(injection(endpoint, script, &mut injected).await),
+            false => Some(injection(met, script, &mut injected).await),
         };
         Self { old, nameless, second, injection, injected }
     }
@@ -65,29 +64,29 @@ impl Probe {
 
 /// What the server says in clear to a client of TLS 1.2 with all of OpenSSL's ciphers, after it has refused ours for a
 /// reason that may be ours: nothing, where the reason is another.
-pub(super) async fn overheard(endpoint: &Endpoint, script: &Script<'_>, refusal: &Refusal) -> Option<Session> {
+pub(super) async fn overheard(met: &Dialogue, script: &Script<'_>, refusal: &Refusal) -> Option<Session> {
     if matches!(refusal, Refusal::NotTls(_)) {
         return None;
     }
-    let (socket, _) = opened(endpoint, script).await.ok()?;
-    let (host, anchors) = (&endpoint.host, &script.cx.target.tls.anchors);
+    let (socket, _) = opened(met, script).await.ok()?;
+    let (host, anchors) = (&met.endpoint.host, &script.cx.target.tls.anchors);
     let overheard = tls::overhear(socket, host, refusal.clone(), anchors, script.cx.now);
     timeout_at(script.deadline.within(PATIENCE_FOR_TLS), overheard).await.ok()?.ok()
 }
 
-async fn old_version(endpoint: &Endpoint, script: &Script<'_>) -> Result<&'static str, Cause> {
-    let (socket, _) = opened(endpoint, script).await?;
-    in_time(script, tls::old_version(socket, &endpoint.host)).await
+async fn old_version(met: &Dialogue, script: &Script<'_>) -> Result<&'static str, Cause> {
+    let (socket, _) = opened(met, script).await?;
+    in_time(script, tls::old_version(socket, &met.endpoint.host)).await
 }
 
 /// TLS, EHLO and QUIT; with EHLO's reply come the tickets of TLS 1.3 (RFC 8446 section 4.6.1).
-async fn secured(endpoint: &Endpoint, script: &Script<'_>, manner: &Manner) -> Result<Session, Cause> {
-    let (socket, me) = opened(endpoint, script).await?;
-    let (host, anchors) = (&endpoint.host, &script.cx.target.tls.anchors);
+async fn secured(met: &Dialogue, script: &Script<'_>, manner: &Manner) -> Result<Session, Cause> {
+    let (socket, me) = opened(met, script).await?;
+    let (host, anchors) = (&met.endpoint.host, &script.cx.target.tls.anchors);
     let (stream, session) = in_time(script, tls::connect(socket, host, manner, anchors, script.cx.now)).await?;
     let mut transcript = Transcript::default();
     let mut wire = Wire::new(stream, &mut transcript, &script.redaction, script.deadline);
-    if script.cx.target.tls.wrappermode {
+    if script.is_wrapped() {
         welcome(wire.banner().await?)?;
     }
     let greeted = greeted(&mut wire, &me, &mut None).await;
@@ -96,8 +95,8 @@ async fn secured(endpoint: &Endpoint, script: &Script<'_>, manner: &Manner) -> R
 }
 
 /// NOOP in one piece with STARTTLS: a server that answers it under TLS would take a stranger's command for ours.
-async fn injection(endpoint: &Endpoint, script: &Script<'_>, transcript: &mut Transcript) -> Result<Injection, Cause> {
-    let socket = connected(endpoint.socket, script.deadline).await?;
+async fn injection(met: &Dialogue, script: &Script<'_>, transcript: &mut Transcript) -> Result<Injection, Cause> {
+    let socket = connected(met.endpoint.socket, script.deadline).await?;
     let me = introduction(script.cx, &socket);
     let mut wire = Wire::new(socket, transcript, &script.redaction, script.deadline);
     wire.enter(Stage::Greeting);
@@ -114,7 +113,7 @@ async fn injection(endpoint: &Endpoint, script: &Script<'_>, transcript: &mut Tr
         return Ok(Injection::Refused(reply));
     }
     let (socket, _) = wire.into_parts();
-    let (host, anchors) = (&endpoint.host, &script.cx.target.tls.anchors);
+    let (host, anchors) = (&met.endpoint.host, &script.cx.target.tls.anchors);
     let manner = Manner::fresh().map_err(Cause::NoTls)?;
     let shaken = in_time(script, tls::connect(socket, host, &manner, anchors, script.cx.now)).await;
     let (stream, _) = match shaken {
@@ -138,9 +137,10 @@ async fn answered<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<'_, S>, me:
 }
 
 /// The connection on which TLS comes next.
-async fn opened(endpoint: &Endpoint, script: &Script<'_>) -> Result<(Socket, String), Cause> {
-    let mut dialogue = Dialogue::new(endpoint.clone());
-    let opened = dialogue.opened(script, &mut Transcript::default(), false).await?;
+async fn opened(met: &Dialogue, script: &Script<'_>) -> Result<(Socket, String), Cause> {
+    let socket = connected(met.endpoint.socket, script.deadline).await?;
+    let mut dialogue = Dialogue::new(met.endpoint.clone(), met.demand.clone());
+    let opened = dialogue.opened(script, socket, &mut Transcript::default(), false).await?;
     opened.ok_or_else(|| match dialogue.starttls {
         Some(reply) => Cause::Unwelcome(reply),
         None => Cause::Lost("STARTTLS is not offered this time".to_owned()),

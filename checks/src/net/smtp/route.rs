@@ -104,11 +104,27 @@ async fn endpoints_of(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Vec<Lost>)
                 let subject = format!("{host}:{}", hop.port);
                 lost.push(Lost { subject, why: Loss::Loop { is_end, why }, evidence: Vec::new() });
             }
-            Ok(found) => endpoints.extend(found),
+            Ok(found) => {
+                endpoints.extend(found);
+                lost.extend(silent_families(cx, hop, host).await);
+            }
             Err(nothing) => lost.push(nothing),
         }
     }
     (endpoints, lost)
+}
+
+/// The families of addresses of `host` that could not be found out, where another is known. DNS has been asked already.
+async fn silent_families(cx: &Context, hop: &NextHop, host: &Host) -> Vec<Lost> {
+    let Host::Name(name) = host else { return Vec::new() };
+    let mut lost = Vec::new();
+    for family in cx.families().filter(|_| !is_redirected(cx, host, hop.port)) {
+        if let Err(silence) = cx.net.dns.ask(name, family.record_type()).await {
+            let subject = format!("{host}:{} {}", hop.port, family.word());
+            lost.push(Lost { subject, evidence: vec![silence.evidence()], why: Loss::Silent(silence) });
+        }
+    }
+    lost
 }
 
 /// The addresses of this host where Postfix looks for loops, as far as DNS knows them; `--ip` may name those of the relay.
@@ -119,7 +135,7 @@ async fn own_addresses(cx: &Context, port: u16) -> Vec<IpAddr> {
 }
 
 /// The host itself in brackets; otherwise its mail exchangers (RFC 5321 section 5.1), each with its preference.
-async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<(u16, Host)>, Lost> {
+pub(crate) async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<(u16, Host)>, Lost> {
     let domain = match &hop.host {
         Host::Name(domain) if !hop.bracketed && !is_redirected(cx, &hop.host, hop.port) => domain,
         host => return Ok(vec![(0, host.clone())]),

@@ -71,6 +71,11 @@ impl Anchors {
         self.store().certificates.is_empty()
     }
 
+    /// These certificates.
+    pub(super) fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Source::Typed(Store::new(certificates))))
+    }
+
     /// Whether the user named them, as Postfix needs it.
     pub(crate) fn are_typed(&self) -> bool {
         matches!(*self.0, Source::Typed(_))

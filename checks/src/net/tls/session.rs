@@ -8,7 +8,6 @@ use super::{
     Anchors, Binding, Certificate, Fault, Key, Names, Refusal, Session, Unproved, hello::Flight, moment, parsed, path,
     public,
 };
-use crate::TlsLevel;
 
 impl Session {
     /// Whether we cannot tell if the chain is trusted.
@@ -21,10 +20,10 @@ impl Session {
         !matches!(self.unproved, Some(Unproved::Unfinished))
     }
 
-    /// Whether Postfix gets through the handshake at this level. OpenSSL 3 has TLS 1.0 and 1.1 at security level 0 only,
-    /// which Postfix leaves it at below `verify`; 3DES and RC4 it does not have at all.
-    pub(crate) fn is_spoken_at(&self, level: TlsLevel) -> bool {
-        !self.has_retired_cipher() && (level < TlsLevel::Verify || !self.is_old())
+    /// Whether Postfix gets through the handshake. OpenSSL 3 has TLS 1.0 and 1.1 at security level 0 only, which Postfix
+    /// leaves it at unless the certificate has to match; 3DES and RC4 it does not have at all.
+    pub(crate) fn is_spoken_at(&self, is_matched: bool) -> bool {
+        !self.has_retired_cipher() && (!is_matched || !self.is_old())
     }
 
     /// Whether OpenSSL has had this cipher, and has it no more (since 1.1.0, unless built with enable-weak-ssl-ciphers).

@@ -31,14 +31,14 @@ pub(crate) enum Mechanism {
 
 /// What a mechanism proves the identity with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum Means {
     Password,
     Token,
     /// Something below SASL: a client certificate.
     Session,
 }
 
-impl Proof {
+impl Means {
     /// What `login` is.
     pub(super) fn of(login: &Login) -> Self {
         match login {
@@ -90,11 +90,11 @@ impl Mechanism {
     }
 
     /// What it proves the identity with.
-    pub(crate) fn proof(self) -> Proof {
+    pub(crate) fn means(self) -> Means {
         match self {
-            Self::Xoauth2 | Self::OauthBearer => Proof::Token,
-            Self::External => Proof::Session,
-            _ => Proof::Password,
+            Self::Xoauth2 | Self::OauthBearer => Means::Token,
+            Self::External => Means::Session,
+            _ => Means::Password,
         }
     }
 

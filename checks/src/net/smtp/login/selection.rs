@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::mechanism::{Mechanism, Proof};
+use super::mechanism::{Means, Mechanism};
 use crate::Credentials;
 
 /// The mechanism for a login, and why it is none of the others.
@@ -19,7 +19,7 @@ pub(crate) enum Reason {
     /// Another one was insisted on.
     NotInsisted,
     /// It proves something with what we have not got.
-    Needs(Proof),
+    Needs(Means),
     /// We do not speak it.
     Unspoken,
     /// `smtp_sasl_mechanism_filter` has no room for it.
@@ -63,8 +63,8 @@ fn considered(word: &str, credentials: &Credentials, is_bound: bool) -> Result<M
         return Err(Reason::NotInsisted);
     }
     let mechanism = Mechanism::named(word);
-    let ours = Proof::of(&credentials.login);
-    let wanted = mechanism.map(Mechanism::proof).or_else(|| Proof::of_unspoken(word));
+    let ours = Means::of(&credentials.login);
+    let wanted = mechanism.map(Mechanism::means).or_else(|| Means::of_unspoken(word));
     if let Some(other) = wanted.filter(|wanted| *wanted != ours) {
         return Err(Reason::Needs(other));
     }
@@ -85,9 +85,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotInsisted => "--sasl-mechanism",
-            Self::Needs(Proof::Password) => "needs a password",
-            Self::Needs(Proof::Token) => "needs a token",
-            Self::Needs(Proof::Session) => "needs no password and no token",
+            Self::Needs(Means::Password) => "needs a password",
+            Self::Needs(Means::Token) => "needs a token",
+            Self::Needs(Means::Session) => "needs no password and no token",
             Self::Unspoken => "not spoken by this version",
             Self::Filter => "smtp_sasl_mechanism_filter",
             Self::Unbound => "no channel binding",
