@@ -2,6 +2,7 @@
 //! not be found out is then unknown; nothing is called wrong, or missing, or right, that was not so before.
 
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value is null")]
+#![allow(clippy::panic, reason = "a world that cannot be opened ends the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,12 +74,10 @@ fn nothing_is_made_up(folder: &Path, before: &Findings, silence: &str, question:
             return Err(format!("{key:?}: {status}: {message} (before: {was}: {said})").into());
         }
     }
-    let count = |findings: &Findings, wanted: &[&str]| {
-        findings.values().filter(|(status, _)| wanted.contains(&status.as_str())).count()
-    };
-    // What is silent about one address of several warns.
-    let open = ["unknown", "warn"];
-    match count(&after, &open) > count(before, &open) || count(&after, &["pass"]) >= count(before, &["pass"]) {
+    let count = |findings: &Findings, wanted: &str| findings.values().filter(|(status, _)| status == wanted).count();
+    let has_silent_family = after.keys().any(|key| !before.contains_key(key) && key.1.contains(" ipv"));
+    let is_told = count(&after, "unknown") > count(before, "unknown") || has_silent_family;
+    match is_told || count(&after, "pass") >= count(before, "pass") {
         true => Ok(()),
         false => Err("something passes no more, and nothing is unknown".into()),
     }

@@ -66,7 +66,7 @@ impl Blocklist {
 
 /// What a list said of one entry.
 enum Outcome {
-    Judged(Finding),
+    Judged(Box<Finding>),
     /// A list that nobody named, and that this resolver does not show.
     Hidden(Name, Vec<Evidence>),
 }
@@ -155,7 +155,7 @@ async fn judged(cx: &Context, lists: &[Blocklist], entries: &[Entry]) -> Vec<Fin
     let mut seen: Vec<Evidence> = Vec::new();
     for outcome in outcomes.into_iter().flatten() {
         match outcome {
-            Outcome::Judged(finding) => findings.push(finding),
+            Outcome::Judged(finding) => findings.push(*finding),
             Outcome::Hidden(zone, evidence) => {
                 hidden.push(zone.to_string());
                 seen.extend(evidence);
@@ -197,7 +197,7 @@ async fn outcome(cx: &Context, list: &Blocklist, entry: &Entry) -> Option<Outcom
         }
         Health::Absent(evidence) => return Some(Outcome::Hidden(list.zone.clone(), evidence)),
     };
-    Some(Outcome::Judged(finding.about(format!("{entry} {}", list.zone))))
+    Some(Outcome::Judged(Box::new(finding.about(format!("{entry} {}", list.zone)))))
 }
 
 /// Whether the list is sound for another sort of entry, so that this sort is just none of its business.

@@ -196,7 +196,7 @@ impl Finding {
 
     /// Names the silence that an unknown finding comes from.
     pub(crate) fn because_of(mut self, silence: &NoAnswer) -> Self {
-        self.silence = Some(silence.name.clone());
+        self.silence = Some((*silence.name).clone());
         self
     }
 

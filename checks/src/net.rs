@@ -68,7 +68,7 @@ impl Net {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoAnswer {
     /// Whom it was about.
-    pub name: Name,
+    pub name: Box<Name>,
     /// What was asked, in words: `TXT of example.com`.
     pub question: String,
     /// How to ask it without us.

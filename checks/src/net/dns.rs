@@ -168,7 +168,7 @@ impl Dns {
             validation: Validation::Secure,
         };
         let silence = |reason: String| NoAnswer {
-            name: name.clone(),
+            name: Box::new(name.clone()),
             question: format!("{} of {name}", mnemonic(rtype)),
             command: answer.command.clone(),
             reason,
