@@ -9,7 +9,8 @@ use std::{
 use crate::server::{Server, free_port, output};
 
 /// Name and file of each zone; a slash does not go into a file's name.
-const ZONES: [(&str, &str); 7] = [
+const ZONES: [(&str, &str); 8] = [
+    ("test", "test.zone"),
     ("example.test", "example.test.zone"),
     ("example.com", "example.com.zone"),
     ("localhost", "localhost.zone"),

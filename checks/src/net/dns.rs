@@ -5,29 +5,29 @@
 //! search domains are never consulted.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use futures_util::future::join;
-use hickory_resolver::{
-    proto::rr::{RData, RecordType},
-    system_conf::read_system_conf,
-};
+use hickory_resolver::{proto::rr::RecordType, system_conf::read_system_conf};
 
+pub use self::answer::Answer;
 pub(crate) use self::{
     authority::{Authority, Word},
     bridge::Bridge,
+    presentation::{absolute, quoted},
     wire::TYPE_SPF,
 };
-use self::{server::Server, wire::Reply};
-use super::{Deadline, NoAnswer, memo::Memo, tls::Tlsa};
-use crate::{Evidence, Name, Protocols, address::Family, finding};
+use self::{presentation::mnemonic, server::Server, wire::Reply};
+use super::{Deadline, NoAnswer, memo::Memo};
+use crate::{Name, Protocols, address::Family};
 
+mod answer;
 mod authority;
 mod bridge;
+mod presentation;
 mod server;
 mod wire;
 
@@ -86,18 +86,6 @@ pub(crate) enum Validation {
     Insecure,
     /// Whatever it says, it is neither on this machine nor trusted with `--trust-ad`.
     Untrusted,
-}
-
-/// What DNS said: records, an alias that leads to them or nowhere, or that there are none.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    question: Question,
-    command: String,
-    aliases: Vec<Name>,
-    records: Vec<RData>,
-    nxdomain: bool,
-    size: usize,
-    validation: Validation,
 }
 
 impl Dns {
@@ -279,209 +267,5 @@ impl Dns {
             }
         }
         Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(", then ") })
-    }
-}
-
-impl Answer {
-    /// A and AAAA records, in numeric order, each once.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> = self.records.iter().filter_map(RData::ip_addr).collect();
-        addresses.sort();
-        addresses.dedup();
-        addresses
-    }
-
-    /// TXT records as their strings, in the order of [`Answer::texts`].
-    pub fn strings(&self) -> Vec<Vec<Vec<u8>>> {
-        let strings = |record: &RData| match record {
-            RData::TXT(txt) => Some(txt.txt_data.iter().map(|string| string.to_vec()).collect()),
-            _ => None,
-        };
-        let mut texts: Vec<Vec<Vec<u8>>> = self.records.iter().filter_map(strings).collect();
-        texts.sort_by_key(|strings| strings.concat());
-        texts
-    }
-
-    /// How many octets the message takes up to the end of the answer.
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// TXT records, each with its strings joined without a blank (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2).
-    pub fn texts(&self) -> Vec<Vec<u8>> {
-        self.strings().iter().map(|strings| strings.concat()).collect()
-    }
-
-    /// MX records, the most preferred first.
-    pub fn exchanges(&self) -> Vec<(u16, Name)> {
-        let exchange = |record: &RData| match record {
-            RData::MX(mx) => Some((mx.preference, Name::from(mx.exchange.clone()))),
-            _ => None,
-        };
-        let mut exchanges: Vec<(u16, Name)> = self.records.iter().filter_map(exchange).collect();
-        exchanges.sort();
-        exchanges
-    }
-
-    /// NS records, in the order of names.
-    pub(crate) fn name_servers(&self) -> Vec<Name> {
-        let server = |record: &RData| match record {
-            RData::NS(server) => Some(Name::from(server.0.clone())),
-            _ => None,
-        };
-        let mut servers: Vec<Name> = self.records.iter().filter_map(server).collect();
-        servers.sort();
-        servers.dedup();
-        servers
-    }
-
-    /// TLSA records, each once.
-    pub(crate) fn certificates(&self) -> Vec<Tlsa> {
-        let certificate = |record: &RData| match record {
-            RData::TLSA(tlsa) => Some(Tlsa::of(tlsa)),
-            _ => None,
-        };
-        let mut certificates: Vec<Tlsa> = self.records.iter().filter_map(certificate).collect();
-        certificates.sort();
-        certificates.dedup();
-        certificates
-    }
-
-    /// PTR records, in the order of names.
-    pub fn pointers(&self) -> Vec<Name> {
-        let pointer = |record: &RData| match record {
-            RData::PTR(ptr) => Some(Name::from(ptr.0.clone())),
-            _ => None,
-        };
-        let mut pointers: Vec<Name> = self.records.iter().filter_map(pointer).collect();
-        pointers.sort();
-        pointers.dedup();
-        pointers
-    }
-
-    /// The CNAMEs that were followed: the targets, in order.
-    pub fn aliases(&self) -> &[Name] {
-        &self.aliases
-    }
-
-    /// What the resolver says of the signatures, of every CNAME on the way too.
-    pub(crate) fn validation(&self) -> Validation {
-        self.validation
-    }
-
-    /// Whether the name, or the end of its CNAME chain, does not exist at all.
-    pub fn is_nxdomain(&self) -> bool {
-        self.nxdomain
-    }
-
-    /// Whether there is no record of the type asked for.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// Why there is no record, in words: the name does not exist, or it has none of the type.
-    pub fn absence(&self) -> String {
-        match self.nxdomain {
-            true => format!("{} does not exist (NXDOMAIN)", self.aliases.last().unwrap_or(&self.question.name)),
-            false => format!("no {} record at {}", mnemonic(self.question.rtype), self.question.name),
-        }
-    }
-
-    /// The answer as `dig +short` prints it.
-    pub fn evidence(&self) -> Evidence {
-        let mut lines: Vec<String> = self.aliases.iter().map(absolute).collect();
-        let mut records: Vec<String> = self.records.iter().map(presentation).collect();
-        records.sort();
-        match (records.is_empty(), self.nxdomain) {
-            (true, true) => lines.push("(NXDOMAIN)".to_owned()),
-            (true, false) => lines.push(format!("(no {} record)", mnemonic(self.question.rtype))),
-            (false, _) => lines.append(&mut records),
-        }
-        Evidence { command: self.command.clone(), output: lines.join("\n") }
-    }
-}
-
-/// The words of `dig` that ask this question.
-impl fmt::Display for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.reverse_address() {
-            Some(address) if self.rtype == RecordType::PTR => write!(f, "-x {address}"),
-            _ => write!(f, "{} {}", finding::quoted(&self.name.to_string()), mnemonic(self.rtype)),
-        }
-    }
-}
-
-/// A type as `dig` takes it: one without a name by its number (RFC 3597 section 5).
-fn mnemonic(rtype: RecordType) -> String {
-    match rtype {
-        RecordType::Unknown(number) => format!("TYPE{number}"),
-        named => named.to_string(),
-    }
-}
-
-/// A record's data in the presentation format of RFC 1035 section 5.1.
-fn presentation(record: &RData) -> String {
-    match record {
-        RData::TXT(txt) => txt.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" "),
-        RData::MX(mx) => format!("{} {}", mx.preference, absolute(&mx.exchange.clone().into())),
-        RData::PTR(ptr) => absolute(&ptr.0.clone().into()),
-        RData::TLSA(tlsa) => certificate(&Tlsa::of(tlsa)),
-        other => other.to_string(),
-    }
-}
-
-/// `dig` breaks the digits after every 56.
-fn certificate(record: &Tlsa) -> String {
-    let lines = record.data.chunks(28).map(|octets| octets.iter().map(|octet| format!("{octet:02X}")).collect());
-    [vec![record.kind()], lines.collect::<Vec<String>>()].concat().join(" ")
-}
-
-/// A name with its root dot, what means something in a zone file behind a backslash, as `dig` prints it.
-pub(crate) fn absolute(name: &Name) -> String {
-    let escaped = name.to_string().chars().fold(String::new(), |mut escaped, c| {
-        if "\"$();@".contains(c) {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-        escaped
-    });
-    if name.is_root() { ".".to_owned() } else { format!("{escaped}.") }
-}
-
-/// A character-string in quotes, octets that do not print as `\DDD`.
-pub(crate) fn quoted(string: &[u8]) -> String {
-    let mut shown = String::with_capacity(string.len() + 2);
-    shown.push('"');
-    for octet in string {
-        match octet {
-            b'"' | b'\\' => shown.extend(['\\', char::from(*octet)]),
-            b' '..=b'~' => shown.push(char::from(*octet)),
-            _ => shown.push_str(&format!("\\{octet:03}")),
-        }
-    }
-    shown.push('"');
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_quoted_as_in_a_zone_file() {
-        assert_eq!(quoted(b"a \"b\"\\\x07\xff"), r#""a \"b\"\\\007\255""#);
-    }
-
-    #[test]
-    fn reverse_questions_are_shown_as_dig_takes_them() {
-        let question = |name, rtype| Question { name, rtype, manner: Manner::Recursive };
-        let reverse = |address: &str| question(Name::reverse(address.parse().unwrap()), RecordType::PTR);
-        assert_eq!(reverse("192.0.2.10").to_string(), "-x 192.0.2.10");
-        assert_eq!(reverse("2001:db8::10").to_string(), "-x 2001:db8::10");
-        let forward = question("mail.example.com".parse().unwrap(), RecordType::A);
-        assert_eq!(forward.to_string(), "mail.example.com A");
-        let hostile = |name: &str| question(name.parse().unwrap(), RecordType::A).to_string();
-        assert_eq!(hostile("$(id).example.com"), "'$(id).example.com' A");
-        assert_eq!(hostile("a'b;c.example.com"), r"'a'\''b;c.example.com' A");
     }
 }

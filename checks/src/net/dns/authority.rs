@@ -8,7 +8,8 @@ use hickory_resolver::proto::{
 };
 
 use super::{
-    Manner, Question, absolute, presentation,
+    Manner, Question,
+    presentation::{absolute, presentation},
     server::{Failure, Server},
     wire::Reply,
 };
