@@ -157,9 +157,10 @@ async fn is_its_own_exchange(cx: &Context, domain: &Name) -> bool {
 /// The verdict on one exchange, and whether it resolves at all.
 async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), Abstain> {
     let advice = |text: &str| Fix::Advice(text.to_owned());
-    if exchange.address_literal().is_some() {
+    if let Some(address) = exchange.address_literal() {
         let finding = Finding::fail("an address, where a host name is due");
-        return Ok((finding.fix(advice("Name a host, and publish the address as its A record")), true));
+        let record = Family::of(address).record_type();
+        return Ok((finding.fix(advice(&format!("Name a host, and publish the address as its {record} record"))), true));
     }
     let asked = Family::BOTH.map(|family| cx.net.dns.ask(exchange, family.record_type()));
     let mut answers = Vec::new();
