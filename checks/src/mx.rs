@@ -177,7 +177,16 @@ async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), A
     let hidden: Vec<String> = hidden.collect();
     let shown = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let finding = if let Some(end) = answers.iter().find_map(|answer| answer.aliases().last()) {
-        Finding::fail(format!("a CNAME that leads to {end}")).fix(advice(&format!("Name {end} in the MX record")))
+        let nowhere = match answers.iter().any(Answer::is_nxdomain) {
+            true => Some("does not exist (NXDOMAIN)"),
+            false => (addresses.is_empty() && silence.is_none()).then_some("has no address"),
+        };
+        match nowhere {
+            Some(why) => Finding::fail(format!("a CNAME that leads to {end}, which {why}"))
+                .fix(advice("Name a host that has an address in the MX record")),
+            None => Finding::fail(format!("a CNAME that leads to {end}"))
+                .fix(advice(&format!("Name {end} in the MX record"))),
+        }
     } else if addresses.is_empty() {
         match (silence, answers.first()) {
             (Some(silence), _) => return Err(silence.into()),
