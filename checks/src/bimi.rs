@@ -27,10 +27,11 @@ checks! {
     /// The DMARC policy is strict enough for BIMI.
     ///
     /// No logo is shown unless DMARC says `p=quarantine` or `p=reject` for all of the mail, and no `sp=none` lets
-    /// subdomains out (draft-brand-indicators-for-message-identification section 7.1).
+    /// subdomains out (draft-brand-indicators-for-message-identification section 7.1). `t=y` asks receivers to go one
+    /// level lower, which makes nothing of `quarantine` (RFC 9989 section 4.7).
     ///
     /// # Fix
-    /// Raise the DMARC policy to `p=quarantine` or `p=reject`, without `pct=` below 100 and without `sp=none`.
+    /// Raise the DMARC policy to `p=quarantine` or `p=reject`, without `pct=` below 100, `sp=none` or `t=y`.
     "bimi.dmarc" ("draft-brand-indicators-for-message-identification section 7.1") => dmarc,
 }
 
@@ -166,7 +167,7 @@ async fn dmarc(cx: &Context) -> Vec<Finding> {
             Err(why) => Finding::fail(format!("{why}: no logo is shown")),
         };
         Ok(finding.saw(evidence).fix(Fix::Advice(format!(
-            "Raise the DMARC policy of {domain} to p=quarantine or p=reject, without pct= below 100 and without sp=none"
+            "Raise the DMARC policy of {domain} to p=quarantine or p=reject, without pct= below 100, sp=none or t=y"
         ))))
     })
     .await
@@ -180,6 +181,12 @@ async fn laxity(cx: &Context, domain: &Name) -> Result<(Result<String, String>, 
         Some(Applied { policy: None, .. }) => Err("DMARC record without a policy".to_owned()),
         Some(Applied { policy: Some(Policy::None), tag, .. }) => Err(format!("DMARC policy {tag}=none")),
         Some(Applied { record, .. }) if record.sp == Some(Policy::None) => Err("DMARC policy with sp=none".to_owned()),
+        Some(Applied { policy: Some(Policy::Quarantine), record, tag, .. }) if record.testing => {
+            Err(format!("DMARC policy {tag}=quarantine, lowered to none by t=y"))
+        }
+        Some(Applied { record, .. }) if record.testing && record.sp == Some(Policy::Quarantine) => {
+            Err("DMARC policy with sp=quarantine, lowered to none by t=y".to_owned())
+        }
         Some(Applied { policy: Some(policy), at, record, tag }) => {
             let share = record.removed("pct").and_then(|percent| percent.parse().ok()).unwrap_or(100_u32);
             match policy == Policy::Quarantine && share < 100 {

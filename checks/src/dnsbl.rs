@@ -230,7 +230,7 @@ async fn asked(cx: &Context, list: &Blocklist, entry: &Entry) -> Result<Finding,
                 .fact("codes", listed.codes)
                 .saw(listed.evidence);
             let finding = if listed.reason.is_empty() { finding } else { finding.fact("reason", listed.reason) };
-            relayed(cx, finding, entry, is_policy).fix(removal(list, is_policy))
+            relayed(cx, finding, entry, is_policy).fix(removal(cx, list, is_policy))
         }
     };
     Ok(finding)
@@ -252,12 +252,15 @@ fn relayed(cx: &Context, finding: Finding, entry: &Entry, is_policy: bool) -> Fi
     }
 }
 
-fn removal(list: &Blocklist, is_policy: bool) -> Fix {
+fn removal(cx: &Context, list: &Blocklist, is_policy: bool) -> Fix {
     let page = match list.list.delisting {
         Some(page) => page.to_owned(),
         None => format!("the page of {}", list.zone),
     };
     Fix::Advice(match is_policy {
+        true if cx.target.is_relayed() => {
+            format!("If mail leaves from the address as well as through the relay, have it taken off at {page}")
+        }
         true => format!("Send through the provider's relay (--relay), or have the address taken off at {page}"),
         false => format!("Find and stop the cause, then ask for removal at {page}"),
     })

@@ -288,7 +288,9 @@ async fn pointers_of(cx: &Context, hostname: &Name, family: Family) -> Vec<Findi
 /// The PTR record of one address, and whether it leads back (RFC 8601 section 2.7.3, "iprev").
 async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Finding, Abstain> {
     let answer = cx.net.dns.ask(&Name::reverse(address), RecordType::PTR).await?;
-    let names = answer.pointers();
+    let mut names = answer.pointers();
+    // The EHLO name is looked up, however many there are.
+    names.sort_by_key(|name| name != hostname);
     let publish = lines(cx, hostname, address).await;
     let mut evidence = vec![answer.evidence()];
     if names.is_empty() {
@@ -308,8 +310,18 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
             Err(why) => silence = Some(why),
         }
     }
-    let shown = join_words(&names);
-    let finding = if confirmed_names.contains(&hostname) {
+    let shown = match names.len().checked_sub(MOST_POINTERS) {
+        Some(more @ 1..) => {
+            let first: Vec<String> = names.iter().take(MOST_POINTERS).map(ToString::to_string).collect();
+            format!("{} and {more} more", first.join(", "))
+        }
+        _ => join_words(&names),
+    };
+    let finding = if confirmed_names.contains(&hostname) && names.len() > MOST_POINTERS {
+        let count = names.len();
+        let shown = format!("{count} PTR names, of which receivers look up {MOST_POINTERS}, in no order");
+        Finding::warn(format!("{shown}: {hostname} is one, and may be missed")).fix(publish)
+    } else if confirmed_names.contains(&hostname) {
         Finding::pass(format!("PTR is {shown}, and resolves back"))
     } else if let Some(name) = confirmed_names.first() {
         Finding::warn(format!("PTR is {name}, which resolves back, but is not {hostname}")).fix(publish)

@@ -169,9 +169,10 @@ async fn is_its_own_exchange(cx: &Context, domain: &Name) -> bool {
 /// The verdict on one exchange, and whether it resolves at all.
 async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), Abstain> {
     let advice = |text: &str| Fix::Advice(text.to_owned());
-    if exchange.address_literal().is_some() {
+    if let Some(address) = exchange.address_literal() {
         let finding = Finding::fail("an address, where a host name is due");
-        return Ok((finding.fix(advice("Name a host, and publish the address as its A record")), true));
+        let record = Family::of(address).record_type();
+        return Ok((finding.fix(advice(&format!("Name a host, and publish the address as its {record} record"))), true));
     }
     let asked = Family::BOTH.map(|family| cx.net.dns.ask(exchange, family.record_type()));
     let mut answers = Vec::new();
@@ -188,7 +189,16 @@ async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), A
     let hidden: Vec<String> = hidden.collect();
     let shown = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let finding = if let Some(end) = answers.iter().find_map(|answer| answer.aliases().last()) {
-        Finding::fail(format!("a CNAME that leads to {end}")).fix(advice(&format!("Name {end} in the MX record")))
+        let nowhere = match answers.iter().any(Answer::is_nxdomain) {
+            true => Some("does not exist (NXDOMAIN)"),
+            false => (addresses.is_empty() && silence.is_none()).then_some("has no address"),
+        };
+        match nowhere {
+            Some(why) => Finding::fail(format!("a CNAME that leads to {end}, which {why}"))
+                .fix(advice("Name a host that has an address in the MX record")),
+            None => Finding::fail(format!("a CNAME that leads to {end}"))
+                .fix(advice(&format!("Name {end} in the MX record"))),
+        }
     } else if addresses.is_empty() {
         match (silence, answers.first()) {
             (Some(silence), _) => return Err(silence.into()),

@@ -44,11 +44,14 @@ impl Published {
     }
 }
 
-/// Whether a record is of the kind but for a slip of the finger: another number, other letters, a lost `v=`.
+/// Whether a record is of the kind but for a slip of the finger: another number or none, other letters, a lost `v=`.
 fn is_meant(text: &str, version: &str) -> bool {
     let kind = version.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
     let bare: String = text.to_ascii_lowercase().chars().filter(|c| !" \t\"\\".contains(*c)).collect();
-    bare.starts_with(&kind) || bare.contains(&format!("v={kind}"))
+    let numberless = bare.split(';').next().and_then(|first| first.strip_prefix("v="));
+    bare.starts_with(&kind)
+        || bare.contains(&format!("v={kind}"))
+        || numberless.is_some_and(|word| word == kind.trim_end_matches('v'))
 }
 
 /// What stands behind `name=` in a record that need not be well formed, up to the next semicolon.

@@ -15,7 +15,7 @@ pub(super) fn published(walk: &Walk, domain: &Name, text: &str) -> Fix {
     let place = walk.places.iter().find(|place| place.domain == *domain);
     let alias = place.and_then(|place| place.answer.as_ref()?.aliases().last().cloned());
     match (alias, domain.child("_dmarc")) {
-        (Some(end), _) => Fix::Advice(format!("Publish at {end}, where the CNAME leads: {text}")),
+        (Some(end), _) => Fix::Advice(format!("Publish at {end}, where the CNAME leads, or in place of the CNAME: {text}")),
         (None, Ok(owner)) => Fix::txt(&owner, text),
         (None, Err(why)) => Fix::Advice(format!("Use a shorter domain: _dmarc.{domain} {why}")),
     }

@@ -113,6 +113,9 @@ pub(super) async fn duplicates(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 pub(super) async fn names(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     let judge = async |published: &Published<'_>| {
         let hosts = published.hosts()?;
+        if hosts.iter().all(|(_, name)| name.address_literal().is_some()) {
+            return Err(Abstain::Needs("an exchange that is a name".to_owned(), "mx.address"));
+        }
         let flawed = hosts.iter().filter_map(|(_, name)| Some(format!("{name} {}", flaw(name, published.domain)?.0)));
         let mut flawed: Vec<String> = flawed.collect();
         flawed.dedup();
