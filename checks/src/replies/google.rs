@@ -1,9 +1,10 @@
 //! What Gmail and Google Workspace answer.
 
-use super::{ROW, Row};
+use super::{READ, ROW, Row};
 
-const GOOGLE: Row = Row { whose: Some("Google"), source: "https://support.google.com/a/answer/3726730", ..ROW };
-const RELAY: Row = Row { source: "https://support.google.com/a/answer/6140680", ..GOOGLE };
+const GOOGLE: Row =
+    Row { whose: Some("Google"), source: "https://support.google.com/a/answer/3726730", checked: READ, ..ROW };
+const RELAY: Row = Row { source: "https://support.google.com/a/answer/6140680", checked: None, ..GOOGLE };
 
 pub(super) static ROWS: &[Row] = &[
     Row {
