@@ -196,7 +196,7 @@ mod tests {
     async fn answered(first: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let mut scram = scram();
         let opening = scram.opening().unwrap();
-        let nonce = String::from_utf8(opening.to_vec()).unwrap().rsplit_once("r=").unwrap().1.to_owned();
+        let nonce = String::from_utf8(opening.to_vec()).unwrap().rsplit_once(",r=").unwrap().1.to_owned();
         scram.response(first.replace("NONCE", &nonce).into_bytes()).await
     }
 
@@ -233,7 +233,7 @@ mod tests {
         ] {
             let mut scram = scram();
             let opening = String::from_utf8(scram.opening().unwrap().to_vec()).unwrap();
-            let nonce = opening.rsplit_once("r=").unwrap().1;
+            let nonce = opening.rsplit_once(",r=").unwrap().1;
             scram.response(format!("r={nonce}abc,s=QSXCR+Q6sek8bf92,i=4096").into_bytes()).await.unwrap();
             assert_eq!(scram.response(last.as_bytes().to_vec()).await, outcome);
             assert!(!scram.is_verified());
@@ -255,7 +255,7 @@ mod tests {
                 let _ = fresh.response(last.clone().into_bytes()).await;
                 let mut begun = scram();
                 let opening = String::from_utf8(begun.opening().unwrap().to_vec()).unwrap();
-                let nonce = opening.rsplit_once("r=").unwrap().1;
+                let nonce = opening.rsplit_once(",r=").unwrap().1;
                 begun.response(format!("r={nonce}abc,s=QSXC,i=1").into_bytes()).await.unwrap();
                 let _ = begun.response(last.into_bytes()).await;
                 assert!(!begun.is_verified());
