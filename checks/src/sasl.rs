@@ -143,7 +143,11 @@ fn decided(
     meant: Option<&Row>,
 ) -> Finding {
     let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
-    let message = |verdict: &str| format!("{mechanism} login {verdict}: {reply}{status}{reservation}");
+    let said = match reply.code {
+        334 => "the server asks on when all is said".to_owned(),
+        _ => reply.to_string(),
+    };
+    let message = |verdict: &str| format!("{mechanism} login {verdict}: {said}{status}{reservation}");
     match flaw {
         Some(flaw @ (Flaw::Impostor | Flaw::Unproved)) => {
             return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}")).fix(Fix::Advice(
