@@ -27,8 +27,9 @@ checks! {
     /// The relay accepts the login.
     ///
     /// One AUTH a run (RFC 4954 section 4), at the first address that Postfix would use, and only over a connection whose
-    /// certificate is trusted and has the right name. Nothing is sent after it. When the relay has answered 535 or 454,
-    /// the same login is not tried again within a minute, because accounts get locked; `--force` tries it all the same.
+    /// certificate is trusted and has the right name. Only `--rcpt` has anything sent after it. When the relay has
+    /// answered 535 or 454, the same login is not tried again within a minute, because accounts get locked; `--force` tries
+    /// it all the same.
     ///
     /// The mechanism is the one that Postfix would use with Cyrus SASL: the first of the relay's list that
     /// `smtp_sasl_mechanism_filter` keeps and that has every property of `smtp_sasl_tls_security_options`. Postfix's

@@ -104,6 +104,15 @@ pub(super) static ROWS: &[Row] = &[
     },
     Row {
         enhanced: "*.7.26",
+        words: &["the sender is unauthenticated"],
+        meaning: "the sender is not authenticated: neither SPF nor DKIM passes",
+        remedy: "Publish an SPF record that names the outgoing address, and sign with DKIM",
+        checks: &["spf.sender", "spf.record", "dkim.record"],
+        checked: None,
+        ..GOOGLE
+    },
+    Row {
+        enhanced: "*.7.26",
         words: &["hard fail"],
         meaning: "the domain's SPF record ends in -all and does not name the outgoing address",
         remedy: "Put the outgoing address into the SPF record of the MAIL FROM domain",
