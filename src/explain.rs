@@ -65,12 +65,12 @@ fn entry(check: &Check, page: &Page, out: &mut dyn Write) -> io::Result<()> {
 fn meanings(quote: &Quote, rows: &[&Row], page: &Page, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{BOLD}{quote}{BOLD:#}")?;
     if rows.len() > 1 {
+        let why = match quote.is_bare() {
+            true => "This code has more than one meaning; the words beside it would tell which:",
+            false => "This code has more than one meaning, and these words are not known to tell which:",
+        };
         writeln!(out)?;
-        writeln!(
-            out,
-            "{}",
-            wrapped("This code has more than one meaning; the words beside it would tell which:", 2, page.width)
-        )?;
+        writeln!(out, "{}", wrapped(why, 2, page.width))?;
     }
     for row in rows {
         writeln!(out)?;

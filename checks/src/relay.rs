@@ -147,6 +147,9 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
         Cause::Unwelcome(reply) if reply.is_transient() => "Try again later: the relay turns clients away".to_owned(),
         Cause::Unwelcome(_) => format!("Ask the operator of {host} why it turns this machine away"),
         Cause::Silent(why) if is_begun(why) => format!("Ask the operator of {host} why the answers come so slowly"),
+        Cause::NotSmtp(_) if dialogue.banner.is_some() => {
+            format!("Ask the operator of {host} what answers there; look for a firewall that changes what it says")
+        }
         Cause::NotSmtp(_) | Cause::NoTls(_) => format!("Ask the operator of {host} which port speaks SMTP"),
         Cause::NoRoute(_) | Cause::Unreachable(_) | Cause::Lost(_) | Cause::Silent(_) => {
             format!("Let this machine reach port {port} of {host} (firewall), or use the port that its operator names")

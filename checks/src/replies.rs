@@ -29,7 +29,7 @@ pub struct Row {
     pub checks: &'static [&'static str],
     /// Who says so.
     pub source: &'static str,
-    /// When the source was last compared with this row; where it could not be, nothing.
+    /// When the source was last compared with this row; nothing where that was not done.
     pub checked: Option<&'static str>,
 }
 
@@ -43,8 +43,12 @@ const ROW: Row = Row {
     remedy: "",
     checks: &[],
     source: "",
-    checked: Some("2026-11-21"),
+    // Written from knowledge, unless a row says otherwise.
+    checked: None,
 };
+
+/// The day on which the sources of the rows that say so were read.
+const READ: Option<&str> = Some("2026-11-21");
 
 /// More rows than this that may be meant are none that is.
 const MOST: usize = 4;
@@ -106,11 +110,12 @@ fn meant(quote: &Quote, speaker: Option<&str>) -> Vec<&'static Row> {
     };
     let best: Vec<&Row> = coded.iter().copied().filter(is_best).collect();
     let is_certain = best.iter().all(|row| row.whose == speaker);
-    let general = general::row(quote).into_iter();
+    let general = general::row(quote);
     match best.len() {
         1..=MOST if is_certain => best,
-        1..=MOST => best.into_iter().chain(general).collect(),
-        _ => general.collect(),
+        // What the first three digits alone say is no other meaning of an enhanced code.
+        1..=MOST => best.into_iter().chain(general.filter(|row| !row.enhanced.is_empty())).collect(),
+        _ => general.into_iter().collect(),
     }
 }
 
@@ -199,6 +204,8 @@ mod tests {
                 Some("Amazon SES"),
                 "verified",
             ),
+            ("550 5.7.515 Access denied, sending domain example.com", Some("Microsoft"), "do not all pass"),
+            ("550-5.7.26 This mail has been blocked because the sender is unauthenticated.", Some("Google"), "DKIM"),
             ("530 5.7.0 Authentication required", None, "wants a login"),
             ("550 5.7.1 Invalid credentials for relay [192.0.2.1].", Some("Google"), "not of that account"),
             ("552 5.3.4 Message size exceeds fixed limit", None, "too big"),

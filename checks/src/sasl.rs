@@ -27,8 +27,9 @@ checks! {
     /// The relay accepts the login.
     ///
     /// One AUTH a run (RFC 4954 section 4), at the first address that Postfix would use, and only over a connection whose
-    /// certificate is trusted and has the right name. Nothing is sent after it. When the relay has answered 535 or 454,
-    /// the same login is not tried again within a minute, because accounts get locked; `--force` tries it all the same.
+    /// certificate is trusted and has the right name. Only `--rcpt` has anything sent after it. When the relay has
+    /// answered 535 or 454, the same login is not tried again within a minute, because accounts get locked; `--force` tries
+    /// it all the same.
     ///
     /// The mechanism is the one that Postfix would use with Cyrus SASL: the first of the relay's list that
     /// `smtp_sasl_mechanism_filter` keeps and that has every property of `smtp_sasl_tls_security_options`. Postfix's
@@ -143,7 +144,11 @@ fn decided(
     meant: Option<&Row>,
 ) -> Finding {
     let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
-    let message = |verdict: &str| format!("{mechanism} login {verdict}: {reply}{status}{reservation}");
+    let said = match reply.code {
+        334 => "the server asks on when all is said".to_owned(),
+        _ => reply.to_string(),
+    };
+    let message = |verdict: &str| format!("{mechanism} login {verdict}: {said}{status}{reservation}");
     match flaw {
         Some(flaw @ (Flaw::Impostor | Flaw::Unproved)) => {
             return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}")).fix(Fix::Advice(

@@ -149,6 +149,9 @@ impl fmt::Display for Refusal {
                 f.write_str("the server speaks neither TLS 1.3 nor TLS 1.2 (TLS alert protocol_version)")
             }
             Self::Alert(alert) => write!(f, "the server refused it with the TLS alert {alert}"),
+            Self::NotTls(sample) if sample.trim().is_empty() => {
+                f.write_str("the server answered with neither TLS nor text")
+            }
             Self::NotTls(sample) => write!(f, "the server answered in clear: {sample}"),
             Self::Lost(how) => f.write_str(how),
             Self::Broken(why) | Self::Ours(why) => f.write_str(why),

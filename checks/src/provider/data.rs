@@ -17,8 +17,8 @@ pub struct Service {
     pub(super) limit: Limit,
     /// Who says so.
     pub(super) source: &'static str,
-    /// When that was last read.
-    pub(super) checked: &'static str,
+    /// When that was last read; nothing where it was not.
+    pub(super) checked: Option<&'static str>,
     /// How one logs in.
     pub(super) login: Login,
 }
@@ -56,8 +56,6 @@ pub(super) struct Deadline {
     pub(super) source: &'static str,
 }
 
-const CHECKED: &str = "2026-11-21";
-
 /// 2027-01-01, the first day after "end of December 2026".
 const BASIC_AUTHENTICATION: Deadline = Deadline {
     at: 1_798_761_600,
@@ -74,7 +72,7 @@ const fn by_account(name: &'static str, suffix: &'static str, look: &'static str
         suffix,
         limit: Limit::Account(look),
         source: "",
-        checked: CHECKED,
+        checked: None,
         login: Login::Issued(key),
     }
 }
@@ -91,7 +89,7 @@ pub(super) static SERVICES: &[Service] = &[
             besides: "500 for an account without Google Workspace or on trial",
         },
         source: "https://support.google.com/a/answer/166852",
-        checked: CHECKED,
+        checked: Some("2026-11-21"),
         login: Login::ApplicationPassword,
     },
     Service {
@@ -105,7 +103,7 @@ pub(super) static SERVICES: &[Service] = &[
             besides: "and 100 recipients a transaction",
         },
         source: "https://support.google.com/a/answer/2956491",
-        checked: CHECKED,
+        checked: None,
         login: Login::ApplicationPassword,
     },
     Service {
@@ -119,7 +117,7 @@ pub(super) static SERVICES: &[Service] = &[
             besides: "and 30 messages a minute",
         },
         source: "https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits",
-        checked: CHECKED,
+        checked: None,
         login: Login::PasswordUntil(BASIC_AUTHENTICATION),
     },
     Service {
@@ -129,7 +127,7 @@ pub(super) static SERVICES: &[Service] = &[
         suffix: "mail.protection.outlook.com",
         limit: Limit::Account("the tenant's outbound limits in the Exchange admin center (TERRL)"),
         source: "https://learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot",
-        checked: CHECKED,
+        checked: None,
         login: Login::Unneeded("the connector knows the client by its address or certificate"),
     },
     Service {
@@ -139,7 +137,7 @@ pub(super) static SERVICES: &[Service] = &[
         suffix: "smtp-mail.outlook.com",
         limit: Limit::Account("the account's sending limits at https://support.microsoft.com"),
         source: "",
-        checked: CHECKED,
+        checked: None,
         login: Login::Issued("OAuth (XOAUTH2): Outlook.com takes no passwords"),
     },
     Service {

@@ -1,9 +1,10 @@
 //! What Gmail and Google Workspace answer.
 
-use super::{ROW, Row};
+use super::{READ, ROW, Row};
 
-const GOOGLE: Row = Row { whose: Some("Google"), source: "https://support.google.com/a/answer/3726730", ..ROW };
-const RELAY: Row = Row { source: "https://support.google.com/a/answer/6140680", ..GOOGLE };
+const GOOGLE: Row =
+    Row { whose: Some("Google"), source: "https://support.google.com/a/answer/3726730", checked: READ, ..ROW };
+const RELAY: Row = Row { source: "https://support.google.com/a/answer/6140680", checked: None, ..GOOGLE };
 
 pub(super) static ROWS: &[Row] = &[
     Row {
@@ -99,6 +100,15 @@ pub(super) static ROWS: &[Row] = &[
         meaning: "neither SPF nor DKIM passes for the message",
         remedy: "Publish an SPF record that names the outgoing address, and sign with DKIM",
         checks: &["spf.sender", "spf.record", "dkim.record"],
+        ..GOOGLE
+    },
+    Row {
+        enhanced: "*.7.26",
+        words: &["the sender is unauthenticated"],
+        meaning: "the sender is not authenticated: neither SPF nor DKIM passes",
+        remedy: "Publish an SPF record that names the outgoing address, and sign with DKIM",
+        checks: &["spf.sender", "spf.record", "dkim.record"],
+        checked: None,
         ..GOOGLE
     },
     Row {

@@ -1,6 +1,6 @@
 //! What Exchange Online and Outlook.com answer.
 
-use super::{ROW, Row};
+use super::{READ, ROW, Row};
 
 const MICROSOFT: Row = Row {
     whose: Some("Microsoft"),
@@ -9,15 +9,16 @@ const MICROSOFT: Row = Row {
 };
 const BASIC: Row = Row {
     source: "https://techcommunity.microsoft.com/blog/exchange/updated-exchange-online-smtp-auth-basic-authentication-deprecation-timeline/4489835",
+    checked: READ,
     ..MICROSOFT
 };
 const SMTP_AUTH: Row = Row {
     source: "https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission",
-    checked: None,
     ..MICROSOFT
 };
 const CONSUMER: Row = Row {
     source: "https://support.microsoft.com/topic/fix-ndr-error-550-5-7-515-in-outlook-com-34cfe8f8-6fbf-457e-9e8b-9e4dbaf4e0ef",
+    checked: READ,
     ..MICROSOFT
 };
 
@@ -85,7 +86,6 @@ pub(super) static ROWS: &[Row] = &[
         remedy: "Give the login's mailbox the Send As permission for the address, or send as the login's own address",
         checks: &["relay.accepts"],
         source: "https://learn.microsoft.com/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365",
-        checked: None,
         ..MICROSOFT
     },
     Row {
@@ -242,7 +242,6 @@ pub(super) static ROWS: &[Row] = &[
         meaning: "the outgoing address, or its network, is on the blocklist of Outlook.com",
         remedy: "Ask for its removal with the form at https://olcsupport.office.com",
         source: "https://sendersupport.olc.protection.outlook.com/pm/troubleshooting",
-        checked: None,
         ..MICROSOFT
     },
 ];

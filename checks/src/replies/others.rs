@@ -1,6 +1,6 @@
 //! What Yahoo, bulk senders, blocklists and Postfix answer.
 
-use super::{ROW, Row};
+use super::{READ, ROW, Row};
 
 const YAHOO: Row = Row { whose: Some("Yahoo"), source: "https://senders.yahooinc.com/smtp-error-codes/", ..ROW };
 const SES: Row = Row {
@@ -11,6 +11,7 @@ const SES: Row = Row {
 const SENDGRID: Row = Row {
     whose: Some("SendGrid"),
     source: "https://www.twilio.com/docs/sendgrid/for-developers/sending-email/smtp-errors-and-troubleshooting",
+    checked: READ,
     ..ROW
 };
 const POSTFIX: Row = Row { source: "https://www.postfix.org/postconf.5.html", ..ROW };
@@ -35,7 +36,6 @@ pub(super) static ROWS: &[Row] = &[
         words: &["connections will not be accepted"],
         meaning: "the outgoing address is blocked, mostly because a blocklist has it",
         remedy: "Look for the address in the blocklists, and have it removed there",
-        checked: None,
         ..YAHOO
     },
     Row {
@@ -45,12 +45,12 @@ pub(super) static ROWS: &[Row] = &[
         meaning: "the message is against a policy: mostly DMARC does not pass, or the content looks harmful",
         remedy: "Sign with DKIM as the domain of the From: header; see the page that the reply names",
         checks: &["spf.sender", "dkim.record"],
-        checked: None,
         ..YAHOO
     },
     Row {
         codes: &[454],
         source: "https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html",
+        checked: READ,
         words: &["throttling failure", "maximum sending rate"],
         meaning: "more messages a second than the account may send",
         remedy: "Send more slowly (smtp_destination_rate_delay), or ask for a higher rate",
@@ -60,6 +60,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         codes: &[454],
         source: "https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html",
+        checked: READ,
         words: &["throttling failure", "daily message quota"],
         meaning: "the account has sent as much as it may in 24 hours",
         remedy: "Wait, or ask for a higher quota; an account in the sandbox may send 200 messages a day",
@@ -81,7 +82,6 @@ pub(super) static ROWS: &[Row] = &[
         meaning: "the login is not one of this region's SMTP credentials; access keys of IAM are not",
         remedy: "Make SMTP credentials in the console of the region that the host name carries",
         checks: &["sasl.login", "provider.authentication"],
-        checked: None,
         ..SES
     },
     Row {
@@ -111,7 +111,6 @@ pub(super) static ROWS: &[Row] = &[
         meaning: "the outgoing address, or a name of the message, is on a blocklist of Spamhaus",
         remedy: "See the reason at https://check.spamhaus.org and have it removed there; a PBL entry means: send through a relay",
         source: "https://www.spamhaus.org/faqs/",
-        checked: None,
         ..ROW
     },
     Row {

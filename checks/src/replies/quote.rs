@@ -79,7 +79,7 @@ impl Quote {
     }
 
     /// Whether nothing is said beside the codes.
-    pub(super) fn is_bare(&self) -> bool {
+    pub fn is_bare(&self) -> bool {
         self.text.is_empty()
     }
 }

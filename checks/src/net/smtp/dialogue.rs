@@ -280,6 +280,8 @@ impl Dialogue {
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
+                // What is here already is no answer to AUTH.
+                wire.in_step()?;
                 let binding = self.session.as_ref().and_then(|session| session.binding.as_ref());
                 log_in(wire, mechanism, credentials, binding).await?
             }
@@ -421,13 +423,15 @@ pub(super) async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
     me: &str,
     no_ehlo: &mut Option<Reply>,
 ) -> Result<Reply, Cause> {
-    match wire.command(&format!("EHLO {me}")).await? {
-        reply if reply.is_negative() => {
-            *no_ehlo = Some(reply);
-            welcome(wire.command(&format!("HELO {me}")).await?)
-        }
-        reply => welcome(reply),
+    wire.in_step()?;
+    let mut reply = wire.command(&format!("EHLO {me}")).await?;
+    wire.in_step()?;
+    if reply.is_negative() {
+        *no_ehlo = Some(reply);
+        reply = wire.command(&format!("HELO {me}")).await?;
+        wire.in_step()?;
     }
+    welcome(reply)
 }
 
 pub(super) fn welcome(reply: Reply) -> Result<Reply, Cause> {

@@ -79,7 +79,7 @@ async fn at_once<S: AsyncRead + AsyncWrite + Unpin>(
     envelope.mail = replies.next();
     envelope.recipients = recipients.into_iter().map(|recipient| (recipient, replies.next())).collect();
     outcome?;
-    in_step(wire)
+    wire.in_step()
 }
 
 async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
@@ -91,7 +91,7 @@ async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
     let reply = wire.command(&mail).await?;
     let is_refused = !reply.is_positive();
     envelope.mail = Some(reply);
-    in_step(wire)?;
+    wire.in_step()?;
     if is_refused {
         return Ok(());
     }
@@ -102,17 +102,9 @@ async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some((_, answer)) = envelope.recipients.last_mut() {
             *answer = Some(reply);
         }
-        in_step(wire)?;
+        wire.in_step()?;
     }
     wire.command("RSET").await.map(drop)
-}
-
-/// One reply a command (RFC 5321 section 4.1): with more, nobody knows which is whose.
-fn in_step<S: AsyncRead + AsyncWrite + Unpin>(wire: &Wire<'_, S>) -> Result<(), Cause> {
-    match wire.is_ahead() {
-        true => Err(Cause::NotSmtp("more replies came than there were commands".to_owned())),
-        false => Ok(()),
-    }
 }
 
 /// The login where it is an address of the MAIL FROM domain, else that domain's postmaster, who always exists

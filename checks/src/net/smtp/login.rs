@@ -1,7 +1,10 @@
 //! SASL over SMTP (RFC 4954): the one attempt of a run.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout_at,
+};
 use zeroize::Zeroizing;
 
 use self::exchange::{Exchange, Refusal};
@@ -85,7 +88,8 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
         if let Ok(challenge) = &challenge {
             exchange.derived(challenge).for_each(|derived| wire.learn(derived));
         }
-        match exchange.response(challenge.ok()).await {
+        let response = timeout_at(wire.due(), exchange.response(challenge.ok())).await;
+        match response.map_err(|_| wire.overworked())? {
             Ok(response) => {
                 exchange.derived(&response).for_each(|derived| wire.learn(derived));
                 let shown = if response.is_empty() { "" } else { REDACTED };
@@ -93,7 +97,7 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
             }
             Err(why) => {
                 refusal = Some(why);
-                reply = wire.command("*").await?;
+                reply = wire.confide("*", "*").await?;
             }
         }
     }
@@ -104,6 +108,10 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     };
     if reply.code == 334 {
         reply.lines = vec![REDACTED.to_owned()];
+    }
+    // A yes with something behind it may be the answer to anything.
+    if reply.is_positive() {
+        wire.in_step()?;
     }
     Ok(Attempt::Decided { mechanism, reply, status: exchange.status(), flaw })
 }
@@ -122,5 +130,46 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     match wire.command(&format!("AUTH {mechanism}")).await? {
         reply if reply.code == 334 => wire.confide(&response, REDACTED).await,
         reply => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex};
+
+    use super::{
+        super::{redaction::Redaction, wire::Transcript},
+        *,
+    };
+    use crate::{Login, Secret, net::Deadline};
+
+    #[tokio::test]
+    async fn hashing_ends_with_the_audit() {
+        let (ours, theirs) = duplex(1024);
+        let server = async {
+            let mut theirs = BufReader::new(theirs);
+            let mut auth = String::new();
+            theirs.read_line(&mut auth).await.unwrap();
+            let opening = STANDARD.decode(auth.trim().rsplit_once(' ').unwrap().1).unwrap();
+            let nonce = String::from_utf8(opening).unwrap().rsplit_once(",r=").unwrap().1.to_owned();
+            let first = STANDARD.encode(format!("r={nonce}abc,s=QSXCR+Q6sek8bf92,i=100000"));
+            theirs.write_all(format!("334 {first}\r\n").as_bytes()).await.unwrap();
+            auth.clear();
+            theirs.read_line(&mut auth).await.unwrap();
+            auth
+        };
+        let credentials = Credentials::new("jira".to_owned(), Login::Password(Secret::new("hunter2".to_owned())));
+        let redaction = Redaction::of(Some(&credentials));
+        let mut transcript = Transcript::default();
+        let client = async {
+            let mut wire = Wire::new(ours, &mut transcript, &redaction, Deadline::after(Duration::from_millis(5)));
+            log_in(&mut wire, Mechanism::ScramSha256, &credentials, None).await
+        };
+        let (attempt, answer) = tokio::join!(client, server);
+        let told = "no answer within 5ms: the server asks for more hashing of the password";
+        assert!(matches!(&attempt, Err(Cause::Silent(why)) if why.starts_with(told)), "{attempt:?}");
+        assert_eq!(answer, "");
     }
 }

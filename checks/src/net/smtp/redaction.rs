@@ -14,7 +14,10 @@ use crate::{Credentials, Login, Secret};
 pub(super) const REDACTED: &str = "<redacted>";
 
 /// What is shorter is found by chance, and tells little.
-const SHORTEST_DERIVED: usize = 6;
+const SHORTEST: usize = 6;
+
+/// As much of a secret as is a part of it that counts: of what is echoed in pieces, or cut off.
+const PART: usize = 8;
 
 /// The forms in which secrets could come back: in clear, as a part of base64, in hexadecimal digits.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(super) struct Redaction {
     encoded: Zeroizing<Vec<String>>,
     /// In lower case.
     hex: Zeroizing<Vec<String>>,
+    /// All that is [`PART`] octets long in any of these, in order.
+    parts: Zeroizing<Vec<[u8; PART]>>,
 }
 
 impl Redaction {
@@ -37,7 +42,7 @@ impl Redaction {
 
     /// Also of what was made of the secret; of base64, what it stands for too.
     pub(super) fn add(&mut self, derived: &[u8]) {
-        if derived.len() >= SHORTEST_DERIVED {
+        if derived.len() >= SHORTEST {
             self.hide(derived);
             if let Ok(octets) = STANDARD.decode(derived) {
                 self.hide(&octets);
@@ -56,15 +61,52 @@ impl Redaction {
         if octets.len() > 1 {
             self.hex.push(octets.iter().map(|octet| format!("{octet:02x}")).collect());
         }
+        let forms = [&self.clear, &self.encoded, &self.hex].into_iter().flat_map(|forms| forms.iter());
+        let parts = forms.flat_map(|form| form.as_bytes().windows(PART)).filter_map(|part| part.try_into().ok());
+        self.parts = Zeroizing::new(parts.collect());
+        self.parts.sort_unstable();
     }
 
-    /// `text` without the secrets, and without the whole of any base64 or hexadecimal number that contains one.
+    /// `text` from a server that has been told the secret: without it, and without parts of it.
+    pub(super) fn redacted_in_parts(&self, text: &str) -> String {
+        let text = self.all_redacted(text, 1);
+        let lower = text.to_ascii_lowercase();
+        let is_part = |part: &[u8]| part.try_into().is_ok_and(|part| self.parts.binary_search(part).is_ok());
+        let mut shown = String::with_capacity(text.len());
+        // Up to where it is hidden: no word goes on behind a part of the secret.
+        let mut hidden = 0;
+        for (at, c) in text.char_indices() {
+            let starts = |text: &str| text.as_bytes().get(at..at + PART).is_some_and(is_part);
+            if starts(&text) || starts(&lower) {
+                if hidden < at || at == 0 {
+                    shown.truncate(shown.trim_end_matches(is_base64).len());
+                    shown.push_str(REDACTED);
+                }
+                hidden = at + PART;
+            } else if at >= hidden {
+                match hidden > 0 && hidden == at && is_base64(c) {
+                    true => hidden += 1,
+                    false => shown.push(c),
+                }
+            }
+        }
+        shown
+    }
+
+    /// `text` from a server that has not been told: a secret that is an everyday word is not looked for.
     pub(super) fn redacted(&self, text: &str) -> String {
-        let mut text = self.clear.iter().fold(text.to_owned(), |text, clear| text.replace(clear.as_str(), REDACTED));
-        for hex in self.hex.iter() {
+        self.all_redacted(text, SHORTEST)
+    }
+
+    /// `text` without the secrets of `shortest` characters and more, and without the whole of any base64 or hexadecimal
+    /// number that contains one.
+    fn all_redacted(&self, text: &str, shortest: usize) -> String {
+        let clear = self.clear.iter().filter(|clear| clear.len() >= shortest);
+        let mut text = clear.fold(text.to_owned(), |text, clear| text.replace(clear.as_str(), REDACTED));
+        for hex in self.hex.iter().filter(|hex| hex.len() >= shortest) {
             text = without(&text, &text.to_ascii_lowercase(), hex, |c| c.is_ascii_hexdigit());
         }
-        for core in self.encoded.iter() {
+        for core in self.encoded.iter().filter(|core| core.len() >= shortest) {
             text = without(&text, &text, core, is_base64);
         }
         text
@@ -142,6 +184,34 @@ mod tests {
             assert!(shown.contains(REDACTED) && shown.len() < "501 bad AUTH <redacted> sent".len() + 3, "{shown}");
         }
         assert_eq!(Redaction::of(None).redacted("250 ok"), "250 ok");
+    }
+
+    #[test]
+    fn no_part_of_the_secret_is_shown_to_whom_it_was_told() {
+        let login = Login::Password(Secret::new("correct-horse-battery".to_owned()));
+        let redaction = Redaction::of(Some(&Credentials::new("jira".to_owned(), login)));
+        let base64 = STANDARD.encode("\0jira\0correct-horse-battery");
+        for (said, shown) in [
+            ("5.7.8 no correct-horse-batt…", "5.7.8 no <redacted>…"),
+            ("horse-battery, no", "<redacted>, no"),
+            ("5.7.8 no", "5.7.8 no"),
+            ("batt", "batt"),
+            ("x: 636F72726563742d68 (cut)", "x: <redacted> (cut)"),
+            ("correct-h orse-bat ü correct-", "<redacted> <redacted> ü <redacted>"),
+            (&format!("cannot decode {}...", &base64[..20]), "cannot decode <redacted>..."),
+            (&format!("cannot decode {}", &base64[15..]), "cannot decode <redacted>"),
+        ] {
+            assert_eq!(redaction.redacted_in_parts(said), shown);
+        }
+        assert_eq!(redaction.redacted("at correct-h"), "at correct-h");
+    }
+
+    #[test]
+    fn a_word_of_smtp_may_be_the_password() {
+        let login = Login::Password(Secret::new("TLS".to_owned()));
+        let redaction = Redaction::of(Some(&Credentials::new("jira".to_owned(), login)));
+        assert_eq!(redaction.redacted("250 STARTTLS"), "250 STARTTLS");
+        assert_eq!(redaction.redacted_in_parts("no TLS for jira"), "no <redacted> for jira");
     }
 
     #[test]

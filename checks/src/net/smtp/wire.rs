@@ -2,9 +2,10 @@
 
 use std::{io, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -16,12 +17,16 @@ use crate::net::{Deadline, tls::Refusal};
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// RFC 5321 section 4.5.3.1.5 allows 512 octets a line; servers are forgiven more, not everything.
-const LONGEST_LINE: usize = 8 * 1024;
+/// RFC 5321 section 4.5.3.1.5 allows 512 octets a line; servers are forgiven more, not everything. In the exchange of
+/// AUTH 12,288 octets have to do (RFC 4954 section 4).
+const LONGEST_LINE: usize = 12 * 1024;
 
 /// The whole reply, which may have many lines.
 const LONGEST_REPLY: usize = 64 * 1024;
 const MOST_LINES: usize = 512;
+
+/// Three digits, and the blank or the hyphen behind them.
+const CODE: usize = 4;
 
 /// How far a dialogue has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,13 +110,26 @@ pub(super) struct Wire<'a, S> {
     /// What this login's exchange has made of the secret.
     learned: Redaction,
     is_veiled: bool,
+    /// Whether the server is told the secret, or something made of it.
+    is_confided: bool,
+    /// What a look at the stream came upon.
+    failure: Option<io::Error>,
     deadline: Deadline,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     pub(super) fn new(stream: S, transcript: &'a mut Transcript, redaction: &'a Redaction, deadline: Deadline) -> Self {
-        let learned = Redaction::of(None);
-        Self { stream, unread: Vec::new(), transcript, redaction, learned, is_veiled: false, deadline }
+        Self {
+            stream,
+            unread: Vec::new(),
+            transcript,
+            redaction,
+            learned: Redaction::of(None),
+            is_veiled: false,
+            is_confided: false,
+            failure: None,
+            deadline,
+        }
     }
 
     /// The stream, and how many octets were received that nobody has read: more than none after STARTTLS is an attack,
@@ -123,6 +141,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     /// What is done from here on.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.transcript.stage = stage;
+        self.is_confided |= stage == Stage::Login;
     }
 
     /// The reply that comes unasked.
@@ -157,9 +176,29 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         (replies, Ok(()))
     }
 
-    /// Whether the server has said more than it was asked: its replies belong to other commands than they seem to.
-    pub(super) fn is_ahead(&self) -> bool {
-        !self.unread.is_empty()
+    /// One reply a command (RFC 5321 section 4.1): with more, nobody knows which is whose. 421 may come at any time
+    /// (section 3.8).
+    pub(super) fn in_step(&mut self) -> Result<(), Cause> {
+        if self.unread.is_empty() && self.failure.is_none() {
+            // What has come since, without waiting for it.
+            self.unread.reserve(LONGEST_LINE);
+            self.failure = self.stream.read_buf(&mut self.unread).now_or_never().and_then(Result::err);
+        }
+        match self.unread.is_empty() || self.unread.starts_with(b"421") {
+            true => Ok(()),
+            false => Err(Cause::NotSmtp("more replies came than there were commands".to_owned())),
+        }
+    }
+
+    /// When our own answer has to be ready.
+    pub(super) fn due(&self) -> Instant {
+        self.deadline.within(PATIENCE)
+    }
+
+    /// It was not: SCRAM hashes as often as the server wants.
+    pub(super) fn overworked(&self) -> Cause {
+        let why = waited(self.deadline, "answer of ours", PATIENCE);
+        Cause::Silent(format!("{why}: the server asks for more hashing of the password than can be done in that time"))
     }
 
     /// The reply to the first of two commands that are sent in one piece.
@@ -188,10 +227,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     /// What the server said, as it may be shown.
     fn shown(&self, text: &str) -> String {
-        if self.is_veiled && text.starts_with("334") {
+        if self.is_challenge(text) {
             return format!("334 {REDACTED}");
         }
-        self.learned.redacted(&self.redaction.redacted(text))
+        match self.is_confided {
+            true => self.learned.redacted_in_parts(&self.redaction.redacted_in_parts(text)),
+            false => self.redaction.redacted(text),
+        }
+    }
+
+    fn is_challenge(&self, text: &str) -> bool {
+        self.is_veiled && text.starts_with("334")
+    }
+
+    /// A line of a reply as it may be shown; its code stays, whatever the secret is.
+    fn shown_line(&self, text: &str) -> String {
+        match text.split_at_checked(CODE) {
+            Some((code, rest)) if !self.is_challenge(text) && line(text).is_some() => {
+                format!("{code}{}", self.shown(rest))
+            }
+            _ => self.shown(text),
+        }
     }
 
     /// Says goodbye, and does not wait for the answer (it would cost a round trip).
@@ -260,11 +316,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                 let octets: Vec<u8> = self.unread.drain(..=searched + at).collect();
                 let text = String::from_utf8_lossy(&octets);
                 let text = text.trim_end_matches(['\r', '\n']);
-                let shown = self.shown(text);
+                let shown = self.shown_line(text);
                 self.transcript.note('S', &shown);
                 // A challenge is answered as it came.
-                let is_challenge = self.is_veiled && text.starts_with("334");
-                return Ok(if is_challenge { text.to_owned() } else { shown });
+                return Ok(if self.is_challenge(text) { text.to_owned() } else { shown });
             }
             searched = self.unread.len();
             if searched > LONGEST_LINE {
@@ -273,7 +328,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             }
             // All that has come, so that nothing sent in clear behind the reply to STARTTLS is taken for TLS.
             self.unread.reserve(LONGEST_LINE);
-            match self.stream.read_buf(&mut self.unread).await {
+            let read = match self.failure.take() {
+                Some(error) => Err(error),
+                None => self.stream.read_buf(&mut self.unread).await,
+            };
+            match read {
                 Ok(0) => return Err(self.hung_up(what, "closed")),
                 Ok(_) => {}
                 Err(error) => return Err(self.failed(what, &error)),
@@ -287,8 +346,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         if self.unread.is_empty() {
             return Cause::Silent(why);
         }
-        let start = sample(&self.redaction.redacted(&String::from_utf8_lossy(&self.unread)));
-        Cause::Silent(format!("{why}, only the beginning of the {what}: {start}"))
+        Cause::Silent(format!("{why}, only the beginning of the {what}{}", self.beginning()))
+    }
+
+    /// What there is of a line, behind a colon: nothing where it may be a part of the secret.
+    fn beginning(&self) -> String {
+        match self.is_confided {
+            true => String::new(),
+            false => format!(": {}", sample(&self.shown(&String::from_utf8_lossy(&self.unread)))),
+        }
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> Cause {
@@ -304,10 +370,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     fn hung_up(&self, what: &str, how: &str) -> Cause {
         match self.unread.is_empty() {
             true => Cause::Lost(format!("connection {how} before the {what}")),
-            false => {
-                let start = sample(&self.shown(&String::from_utf8_lossy(&self.unread)));
-                Cause::Lost(format!("connection {how} in the middle of the {what}: {start}"))
-            }
+            false => Cause::Lost(format!("connection {how} in the middle of the {what}{}", self.beginning())),
         }
     }
 }
@@ -383,7 +446,7 @@ mod tests {
             (b"\x16\x03\x01\0\n", "the banner is not SMTP: \"\\u{16}\\u{3}\\u{1}\\0\""),
             (&endless, "the banner does not end: 4617 octets in 513 lines"),
             (&heavy, "the banner does not end: 72036 octets in 9 lines"),
-            (&long, "the banner has a line of over 8192 octets: \"220 xxx"),
+            (&long, "the banner has a line of over 12288 octets: \"220 xxx"),
         ] {
             let error = heard(octets).await.unwrap_err();
             assert!(error.starts_with(why), "{error}");
@@ -399,6 +462,19 @@ mod tests {
             let mut wire = Wire::new(ours, &mut transcript, &redaction, deadline);
             assert!(matches!(wire.banner().await, Err(Cause::Silent(said)) if said == why));
         }
+    }
+
+    #[tokio::test]
+    async fn an_echo_does_not_cost_the_code() {
+        let (ours, mut theirs) = duplex(1024);
+        theirs.write_all(b"535-AGppcmEAaHVudGVyMg==\r\n535 no\r\n").await.unwrap();
+        let login = Login::Password(Secret::new("hunter2".to_owned()));
+        let redaction = Redaction::of(Some(&Credentials::new("jira".to_owned(), login)));
+        let mut transcript = Transcript::default();
+        let mut wire = Wire::new(ours, &mut transcript, &redaction, Deadline::after(Duration::from_secs(60)));
+        wire.enter(Stage::Login);
+        let reply = wire.confide("AUTH PLAIN AGppcmEAaHVudGVyMg==", "AUTH PLAIN <redacted>").await.unwrap();
+        assert_eq!(reply.to_string(), "535 <redacted> no");
     }
 
     #[tokio::test]
