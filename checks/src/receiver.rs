@@ -67,8 +67,10 @@ fn standard(cx: &Context, findings: &[Finding]) -> Vec<Finding> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     No,
-    /// It could not be found out, or was not asked.
+    /// It could not be found out.
     Open(Vec<String>),
+    /// Nobody said how to look: what is missing.
+    Unasked(String),
     Yes(Vec<String>),
 }
 
@@ -88,13 +90,14 @@ fn verdict(evidence: &Evidence<'_>, receiver: &Receiver) -> Finding {
         let met = judged.iter().filter(move |(rule, _)| rule.bulk_only == bulk_only);
         met.filter_map(|(rule, seen)| match seen {
             Seen::Yes(causes) => Some((*rule, causes.clone())),
-            Seen::No | Seen::Open(_) => None,
+            Seen::No | Seen::Open(_) | Seen::Unasked(_) => None,
         })
     };
     let now: Vec<_> = if is_bulk { met(false).chain(met(true)).collect() } else { met(false).collect() };
-    let open = judged.iter().filter_map(|(_, seen)| match seen {
+    let open = judged.iter().filter_map(|(rule, seen)| match seen {
         Seen::Open(causes) => Some(causes.clone()),
-        Seen::No | Seen::Yes(_) => None,
+        Seen::Unasked(what) if is_bulk || !rule.bulk_only => Some(vec![what.clone()]),
+        Seen::No | Seen::Unasked(_) | Seen::Yes(_) => None,
     });
     let open = distinct(open.flatten());
     let finding = if !now.is_empty() {
@@ -184,12 +187,12 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether no selector has a key that verifies. Without a selector nobody knows: mail is taken to be unsigned.
+    /// Whether no selector has a key that verifies. Without a selector nobody knows.
     fn dkim(&self) -> Seen {
         let suffix = format!("._domainkey.{}", self.domain);
         let faults: Vec<&Finding> = self.findings.iter().filter(|finding| finding.check.starts_with("dkim.")).collect();
         let records = self.about("dkim.record", |subject| subject.ends_with(&suffix));
-        let mut seen = Seen::Yes(vec!["dkim.record (no selector given)".to_owned()]);
+        let mut seen = Seen::Unasked("DKIM, as no selector was given (--selector S)".to_owned());
         for record in records {
             let same = faults.iter().copied().filter(|finding| finding.subject == record.subject).collect();
             match judged(same, |finding| finding.status == Status::Fail) {
@@ -244,6 +247,9 @@ fn both(one: Seen, other: Seen) -> Seen {
     match (one, other) {
         (Seen::No, _) | (_, Seen::No) => Seen::No,
         (Seen::Yes(one), Seen::Yes(other)) => Seen::Yes([one, other].concat()),
+        // As far as is known the mail has nothing else to show.
+        (Seen::Yes(causes), Seen::Unasked(_)) | (Seen::Unasked(_), Seen::Yes(causes)) => Seen::Yes(causes),
+        (Seen::Unasked(what), _) | (_, Seen::Unasked(what)) => Seen::Unasked(what),
         (Seen::Open(one), Seen::Open(other)) => Seen::Open([one, other].concat()),
         (Seen::Open(open), Seen::Yes(_)) | (Seen::Yes(_), Seen::Open(open)) => Seen::Open(open),
     }
