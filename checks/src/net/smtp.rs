@@ -15,11 +15,8 @@ pub(crate) use self::{
     route::{Endpoint, Loss, Lost, hosts},
     wire::{Cause, Stage},
 };
+use self::{dialogue::Script, redaction::Redaction, turn::Turn};
 pub(super) use self::{dialogue::connected, route::located};
-use self::{
-    dialogue::{Script, Turn},
-    redaction::Redaction,
-};
 use super::{Deadline, NoAnswer, memo::Memo};
 use crate::{Abstain, Context, Name, NextHop, Relayhost, TlsLevel, target::Host};
 
@@ -31,6 +28,7 @@ mod probe;
 mod redaction;
 mod reply;
 mod route;
+mod turn;
 mod wire;
 
 /// What was said to whom.
