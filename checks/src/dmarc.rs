@@ -13,10 +13,11 @@ use self::{
     walk::{Applied, Place, Published, Walk},
 };
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Protocols, Status,
+    Abstain, Context, Evidence, Finding, Fix, Name, Status,
     check::checks,
     message::dmarc as message,
-    net::{NoAnswer, dns::Answer},
+    mx::receives,
+    net::NoAnswer,
 };
 
 mod alignment;
@@ -190,25 +191,6 @@ async fn exactly_one(cx: &Context) -> Vec<Finding> {
         Ok(finding.fix(fix::published(walk, domain, &record)))
     })
     .await
-}
-
-/// Why a domain receives no mail; nothing if it does.
-async fn receives(cx: &Context, domain: &Name) -> Result<Option<(String, Answer)>, NoAnswer> {
-    let answer = cx.net.dns.ask(domain, RecordType::MX).await?;
-    let exchanges = answer.exchanges();
-    if exchanges.iter().any(|(_, exchange)| !exchange.is_root()) {
-        return Ok(None);
-    }
-    if !exchanges.is_empty() {
-        return Ok(Some((format!("{domain} has a null MX and receives no mail"), answer)));
-    }
-    if answer.is_nxdomain() {
-        return Ok(Some((answer.absence(), answer)));
-    }
-    match cx.net.dns.addresses(domain, Protocols::All).await?.is_empty() {
-        true => Ok(Some((format!("{domain} has no MX record and no address"), answer))),
-        false => Ok(None),
-    }
 }
 
 async fn syntax(cx: &Context) -> Vec<Finding> {

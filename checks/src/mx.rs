@@ -9,7 +9,7 @@ use crate::{
     Abstain, Context, Finding, Fix, Name, Protocols, Status,
     address::{Family, unseen},
     check::checks,
-    net::dns::Answer,
+    net::{NoAnswer, dns::Answer},
 };
 
 use self::published::{duplicates, lines, mixed, names, null};
@@ -118,6 +118,25 @@ async fn implicit(cx: &Context, domain: &Name, answer: &Answer) -> Result<Findin
         true => Finding::fail(format!("{}, and no address either", answer.absence())),
         false => Finding::warn(format!("{}: mail goes to the domain's own address", answer.absence())),
     })
+}
+
+/// Why a domain receives no mail; nothing if it does.
+pub(crate) async fn receives(cx: &Context, domain: &Name) -> Result<Option<(String, Answer)>, NoAnswer> {
+    let answer = cx.net.dns.ask(domain, RecordType::MX).await?;
+    let exchanges = answer.exchanges();
+    if exchanges.iter().any(|(_, exchange)| !exchange.is_root()) {
+        return Ok(None);
+    }
+    if !exchanges.is_empty() {
+        return Ok(Some((format!("{domain} has a null MX and receives no mail"), answer)));
+    }
+    if answer.is_nxdomain() {
+        return Ok(Some((answer.absence(), answer)));
+    }
+    match cx.net.dns.addresses(domain, Protocols::All).await?.is_empty() {
+        true => Ok(Some((format!("{domain} has no MX record and no address"), answer))),
+        false => Ok(None),
+    }
 }
 
 async fn address(cx: &Context) -> Vec<Finding> {

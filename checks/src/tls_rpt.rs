@@ -7,6 +7,7 @@ use self::destination::Destination;
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name, Protocols, Status,
     check::checks,
+    mx::receives,
     net::{NoAnswer, dns::Answer},
     versioned::{self, Published, publication, texts},
 };
@@ -162,32 +163,22 @@ async fn reach(cx: &Context, uri: &str) -> (Reach, Vec<Evidence>) {
     let broken = |why: String| Reach::Broken(format!("{uri}: {why}"));
     match Destination::parse(uri) {
         Err(why) => (broken(why), Vec::new()),
-        Ok(Destination::Mail(domain)) => {
-            let answer = match cx.net.dns.ask(&domain, RecordType::MX).await {
-                Ok(answer) => answer,
-                Err(silence) => return (Reach::Silent(silence.clone()), vec![silence.evidence()]),
-            };
-            let evidence = vec![answer.evidence()];
-            let exchanges = answer.exchanges();
-            if exchanges.iter().any(|(_, exchange)| !exchange.is_root()) {
-                return (Reach::Fine, evidence);
-            }
-            if !exchanges.is_empty() {
-                return (broken(format!("{domain} has a null MX and receives no mail")), evidence);
-            }
-            if answer.is_nxdomain() {
-                return (broken(answer.absence()), evidence);
-            }
-            let (reach, _) = located(cx, &domain).await;
-            let no_mail = || broken(format!("{domain} has neither an MX record nor an address"));
-            (if matches!(reach, Reach::Broken(_)) { no_mail() } else { reach }, evidence)
-        }
+        Ok(Destination::Mail(domain)) => match receives(cx, &domain).await {
+            Ok(None) => (Reach::Fine, seen(cx, &domain).await),
+            Ok(Some((why, answer))) => (broken(why), vec![answer.evidence()]),
+            Err(silence) => (Reach::Silent(silence.clone()), vec![silence.evidence()]),
+        },
         Ok(Destination::Address) => (Reach::Fine, Vec::new()),
         Ok(Destination::Web(host)) => match located(cx, &host).await {
             (Reach::Broken(why), evidence) => (broken(why), evidence),
             other => other,
         },
     }
+}
+
+/// The MX records of a domain that was asked about.
+async fn seen(cx: &Context, domain: &Name) -> Vec<Evidence> {
+    cx.net.dns.known(domain, RecordType::MX).await.iter().map(Answer::evidence).collect()
 }
 
 async fn located(cx: &Context, host: &Name) -> (Reach, Vec<Evidence>) {

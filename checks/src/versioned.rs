@@ -6,7 +6,7 @@ use crate::{
     Context, Fix, Name,
     finding::Abstain,
     net::dns::{self, Answer},
-    tags::TagError,
+    tags::{TagError, shortened},
 };
 
 /// The longest name of a field (RFC 8461 section 3.1, RFC 8460 section 3).
@@ -128,13 +128,6 @@ pub(crate) fn fields(text: &str) -> Result<Vec<Field<'_>>, TagError> {
 fn is_name(name: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     name.len() <= LONGEST_NAME && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_inner)
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     applied, each, fix,
     record::{Psd, Record},
-    walk::{Applied, Published, Walk},
+    walk::{Applied, Published, Walk, is_public_suffix},
 };
 use crate::{Abstain, Context, Finding, Fix, Name};
 
@@ -17,7 +17,7 @@ pub(super) async fn organization(cx: &Context) -> Vec<Finding> {
         };
         if let Published::One(record) = walk.own()
             && record.psd == Psd::Yes
-            && !is_suffix(domain)
+            && !is_public_suffix(domain)
         {
             let message = format!("psd=y says that {domain} is a public suffix: its subdomains are strangers to it");
             return Ok(facts(Finding::fail(message)).fix(fix::published(walk, domain, &fix::edited(record, &["psd"], &[]))));
@@ -56,11 +56,6 @@ fn with_psd(record: &Record) -> String {
 fn registered(domain: &Name) -> Name {
     let shown = domain.to_string();
     psl::domain_str(&shown).and_then(|registered| registered.parse().ok()).unwrap_or_else(|| domain.clone())
-}
-
-fn is_suffix(domain: &Name) -> bool {
-    let shown = domain.to_string();
-    psl::suffix_str(&shown) == Some(&shown)
 }
 
 #[cfg(test)]

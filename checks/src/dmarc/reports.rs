@@ -4,13 +4,13 @@ use futures_util::future::{join, join_all, join3};
 use hickory_resolver::proto::rr::RecordType;
 
 use super::{
-    applied, each, fix, receives,
+    applied, each, fix,
     record::Record,
     uri::{Target, Uri},
     walk::{Applied, Walk, organization},
     whose,
 };
-use crate::{Context, Evidence, Finding, Fix, Name, Status, net::NoAnswer};
+use crate::{Context, Evidence, Finding, Fix, Name, Status, mx::receives, net::NoAnswer};
 
 /// How many URIs of a tag are followed: nobody reports to more, and a record has room for hundreds.
 const MOST_URIS: usize = 10;

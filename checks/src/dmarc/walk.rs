@@ -179,7 +179,8 @@ async fn place(cx: &Context, domain: Name) -> Place {
     }
 }
 
-fn is_public_suffix(domain: &Name) -> bool {
+/// Whether nobody but registries registers names right below, as the list of older receivers has it.
+pub(super) fn is_public_suffix(domain: &Name) -> bool {
     let shown = domain.to_string();
     psl::suffix_str(&shown) == Some(&shown)
 }
