@@ -80,8 +80,7 @@ fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
         return Vec::new();
     };
     let parent = hostname.parent();
-    let shown = parent.to_string();
-    let is_shared = parent.depth() < 2 || psl::suffix_str(&shown) == Some(&shown);
+    let is_shared = parent.depth() < 2 || parent.is_public_suffix();
     vec![if is_shared { hostname.clone() } else { parent }]
 }
 

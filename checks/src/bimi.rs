@@ -84,8 +84,7 @@ fn https(uri: &str) -> Result<&str, String> {
 
 /// The domain that a registry knows, where it is another.
 fn organizational(domain: &Name) -> Option<Name> {
-    let organizational: Name = psl::domain_str(&domain.to_string())?.parse().ok()?;
-    (organizational != *domain).then_some(organizational)
+    domain.registrable().filter(|organizational| organizational != domain)
 }
 
 /// The records at `label` below the domain, or, where there is none of the kind, below the organizational domain.

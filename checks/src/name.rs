@@ -77,6 +77,19 @@ impl Name {
         Self::from_labels(labels.chain(self.labels()))
     }
 
+    /// The name that somebody registered: the public suffix and one label. A public suffix has none.
+    pub fn registrable(&self) -> Option<Self> {
+        let depth = public_suffix(&self.to_string())?.split('.').count() + 1;
+        let above = self.depth().checked_sub(depth)?;
+        Some((0..above).fold(self.clone(), |name, _| name.parent()))
+    }
+
+    /// Whether nobody but registries registers names right below, as the public suffix list has it.
+    pub fn is_public_suffix(&self) -> bool {
+        let shown = self.to_string();
+        public_suffix(&shown) == Some(&shown)
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.0.is_root()
@@ -85,6 +98,12 @@ impl Name {
     pub(crate) fn wire(&self) -> &Wire {
         &self.0
     }
+}
+
+/// The one call of the list: it is a `match` of 68,000 octets that every caller would get its own copy of.
+#[inline(never)]
+fn public_suffix(name: &str) -> Option<&str> {
+    psl::suffix_str(name)
 }
 
 impl From<Wire> for Name {
@@ -169,5 +188,18 @@ mod tests {
         assert!(parse(&format!("{}.example", "a".repeat(64))).is_err());
         assert!(parse(&format!("{}.example", "a".repeat(63))).is_ok());
         assert!(parse(&["abcdefg"; 32].join(".")).is_err());
+    }
+
+    #[test]
+    fn the_list_knows_suffixes_of_several_labels() {
+        let registrable = |name: &str| name.parse::<Name>().unwrap().registrable().map(|name| name.to_string());
+        assert_eq!(registrable("a.b.example.com").as_deref(), Some("example.com"));
+        assert_eq!(registrable("a.b.example.co.uk").as_deref(), Some("example.co.uk"));
+        assert_eq!(registrable("example.co.uk").as_deref(), Some("example.co.uk"));
+        assert_eq!(registrable("a.example").as_deref(), Some("a.example"));
+        assert_eq!(registrable("co.uk"), None);
+        assert_eq!(registrable("example"), None);
+        assert!("co.uk".parse::<Name>().unwrap().is_public_suffix());
+        assert!(!"example.co.uk".parse::<Name>().unwrap().is_public_suffix());
     }
 }

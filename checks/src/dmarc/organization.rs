@@ -3,7 +3,7 @@
 use super::{
     applied, each, fix,
     record::{Psd, Record},
-    walk::{Applied, Published, Walk, is_public_suffix},
+    walk::{Applied, Published, Walk},
 };
 use crate::{Abstain, Context, Finding, Fix, Name};
 
@@ -17,7 +17,7 @@ pub(super) async fn organization(cx: &Context) -> Vec<Finding> {
         };
         if let Published::One(record) = walk.own()
             && record.psd == Psd::Yes
-            && !is_public_suffix(domain)
+            && !domain.is_public_suffix()
         {
             let message = format!("psd=y says that {domain} is a public suffix: its subdomains are strangers to it");
             return Ok(facts(Finding::fail(message)).fix(fix::published(walk, domain, &fix::edited(record, &["psd"], &[]))));
@@ -54,20 +54,5 @@ fn with_psd(record: &Record) -> String {
 
 /// The organizational domain of RFC 7489 section 3.2: the public suffix and one label; a suffix itself stays.
 fn registered(domain: &Name) -> Name {
-    let shown = domain.to_string();
-    psl::domain_str(&shown).and_then(|registered| registered.parse().ok()).unwrap_or_else(|| domain.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_knows_suffixes_of_several_labels() {
-        let registered = |domain: &str| registered(&domain.parse().unwrap()).to_string();
-        assert_eq!(registered("a.b.example.com"), "example.com");
-        assert_eq!(registered("a.b.example.co.uk"), "example.co.uk");
-        assert_eq!(registered("co.uk"), "co.uk");
-        assert_eq!(registered("a.example"), "a.example");
-    }
+    domain.registrable().unwrap_or_else(|| domain.clone())
 }

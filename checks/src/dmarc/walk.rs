@@ -172,17 +172,11 @@ async fn place(cx: &Context, domain: Name) -> Place {
     match cx.net.dns.ask(&name, RecordType::TXT).await {
         Ok(answer) => Place { domain, published: read(&answer), answer: Some(answer) },
         // A server that knows its own zones alone refuses to speak of their public suffix.
-        Err(silence) if silence.is_refusal() && is_public_suffix(&domain) => {
+        Err(silence) if silence.is_refusal() && domain.is_public_suffix() => {
             Place { domain, published: Published::Nothing, answer: None }
         }
         Err(silence) => Place { domain, published: Published::Silent(silence), answer: None },
     }
-}
-
-/// Whether nobody but registries registers names right below, as the list of older receivers has it.
-pub(super) fn is_public_suffix(domain: &Name) -> bool {
-    let shown = domain.to_string();
-    psl::suffix_str(&shown) == Some(&shown)
 }
 
 fn read(answer: &Answer) -> Published {

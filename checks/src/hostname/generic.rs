@@ -93,9 +93,7 @@ fn sign(name: &Name, address: IpAddr) -> Option<String> {
 
 /// The labels below the registrable domain, in lower case.
 fn host_part(name: &Name) -> String {
-    let whole = name.to_string();
-    let registrable = psl::domain_str(&whole).map_or(2, |domain| domain.split('.').count());
-    let own = name.depth().saturating_sub(registrable);
+    let own = name.depth().saturating_sub(name.registrable().map_or(2, |domain| domain.depth()));
     let labels = name.labels().take(own).map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
     labels.collect::<Vec<_>>().join(".")
 }

@@ -267,8 +267,8 @@ fn merged(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Relaxed alignment by the public suffix list; `dmarc.message` walks the tree as RFC 9989 does.
 fn aligned(domain: &str, author: &Name) -> bool {
-    let organizational = |name: &str| psl::domain_str(name).unwrap_or(name).to_owned();
-    organizational(&domain.to_ascii_lowercase()) == organizational(&author.to_string())
+    let organizational = |name: &Name| name.registrable().unwrap_or_else(|| name.clone());
+    domain.parse().is_ok_and(|domain| organizational(&domain) == organizational(author))
 }
 
 /// The subject: where the key of a DKIM-Signature field is due.
