@@ -1,0 +1,1 @@
+//! What an answer can cost: time, memory, questions.

@@ -1,0 +1,1 @@
+//! A login that was none, and a secret that wants out.

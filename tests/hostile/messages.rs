@@ -1,0 +1,1 @@
+//! Signed messages and the keys that verify them.

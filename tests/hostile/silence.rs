@@ -1,0 +1,1 @@
+//! What is no answer is not "there is none".

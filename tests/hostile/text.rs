@@ -1,0 +1,1 @@
+//! Text from elsewhere, on its way to a terminal.

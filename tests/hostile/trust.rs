@@ -1,0 +1,1 @@
+//! Who gets the password, and what counts as proof.
