@@ -65,9 +65,16 @@ impl Demand {
         matches!(self.proof, Proof::Names(_) | Proof::Digests(_) | Proof::Tlsa { .. })
     }
 
-    /// The word that Postfix logs. That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so
-    /// from Postfix 3.6 on; from 3.11 on it is "Trusted", and deferred all the same.
-    pub(crate) fn trust(&self, session: &Session, now: SystemTime) -> Trust {
+    /// The word that Postfix logs, if that can be told: where the server has not proved that it holds the key, Postfix may
+    /// end the handshake, and what the certificate says is nobody's word.
+    pub(crate) fn trust(&self, session: &Session, now: SystemTime) -> Option<Trust> {
+        let trust = self.trust_if_proved(session, now);
+        (session.unproved.is_none() || trust == Trust::Untrusted).then_some(trust)
+    }
+
+    /// That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so from Postfix 3.6 on; from 3.11
+    /// on it is "Trusted", and deferred all the same.
+    fn trust_if_proved(&self, session: &Session, now: SystemTime) -> Trust {
         let is_trusted = session.is_trusted(self.is_matched());
         match &self.proof {
             Proof::Names(names) if is_trusted && session.names.matching(names).is_some() => Trust::Verified,
@@ -89,7 +96,10 @@ impl Demand {
     pub(crate) fn outcome(&self, session: &Session, now: SystemTime) -> Option<Outcome> {
         match &self.proof {
             Proof::Unmet(outcome) => *outcome,
-            _ if self.is_matched() && self.trust(session, now) == Trust::Untrusted => Some(Outcome::Defer),
+            _ if self.is_matched() => self.trust(session, now).map(|trust| match trust {
+                Trust::Untrusted => Outcome::Defer,
+                Trust::Trusted | Trust::Verified => Outcome::Deliver,
+            }),
             _ => Some(Outcome::Deliver),
         }
     }

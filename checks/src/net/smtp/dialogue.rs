@@ -297,9 +297,9 @@ impl Dialogue {
         match self.demand.proof {
             _ if session.unproved.is_some() => Err(Withheld::Untrusted),
             Proof::Digests(_) | Proof::Tlsa { .. } => match self.demand.trust(session, cx.now) {
-                Trust::Verified => Ok(()),
+                Some(Trust::Verified) => Ok(()),
                 // MX records that are not signed may lead to a stranger with TLSA records of his own.
-                Trust::Trusted | Trust::Untrusted => Err(Withheld::Untrusted),
+                _ => Err(Withheld::Untrusted),
             },
             Proof::Unmet(_) => Err(Withheld::Untrusted),
             _ if !session.is_trusted(self.demand.is_matched()) => Err(Withheld::Untrusted),

@@ -15,6 +15,15 @@ impl Session {
         !self.faults.is_empty() && self.faults.iter().all(|fault| matches!(fault, Fault::Beyond(_)))
     }
 
+    /// What keeps the certificate from being the server's word, in a sentence.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let why = match self.unproved.as_ref()? {
+            Unproved::Unchecked(what) => format!("it signs with {what}"),
+            Unproved::Unfinished => "this tool does not speak the TLS that it offers".to_owned(),
+        };
+        Some(format!("the server has not proved that it holds the key: {why}"))
+    }
+
     /// Whether the handshake came to its end.
     pub(crate) fn is_whole(&self) -> bool {
         !matches!(self.unproved, Some(Unproved::Unfinished))
@@ -114,7 +123,7 @@ impl Session {
     /// may have refused us for that, and would refuse Postfix too.
     fn explains(&self, asks: bool) -> bool {
         let has_our_key = match self.certificate().map(|certificate| certificate.key) {
-            Some(Key::Rsa(bits)) => bits >= path::SHORTEST_RSA,
+            Some(Key::Rsa(bits)) => path::CHECKED_RSA.contains(&bits),
             Some(Key::Ec("prime256v1" | "secp384r1") | Key::Edwards("Ed25519")) => true,
             _ => false,
         };
