@@ -27,7 +27,10 @@ checks! {
     /// The relay accepts the login.
     ///
     /// One AUTH a run (RFC 4954 section 4), at the first address that Postfix would use, and only over a connection whose
-    /// certificate is trusted and has the right name. Only `--rcpt` has anything sent after it. When the relay has
+    /// certificate is trusted and has the right name, by the clock of this machine too. That is the host's name; where MX
+    /// records that nobody has validated have named the host, it is the next-hop's, or one below it, because whoever forges
+    /// them would name his own: put the host into relayhost in brackets, or ask a validating resolver on this machine.
+    /// SHA-1 in the chain is not good enough at any level. Only `--rcpt` has anything sent after it. When the relay has
     /// answered 535 or 454, the same login is not tried again within a minute, because accounts get locked; `--force` tries
     /// it all the same.
     ///
@@ -212,6 +215,10 @@ fn withheld(cx: &Context, dialogue: &Dialogue, why: &Withheld, elsewhere: &str) 
         Withheld::NotOffered => Err(Abstain::Needs("AUTH".to_owned(), "sasl.mechanisms")),
         Withheld::NoMechanism => Ok(choice::nothing(dialogue, credentials)),
         Withheld::Untrusted => not_sent("certificate not trusted".to_owned()),
+        // Where MX records that are not signed have led, the host's own name is worth nothing.
+        Withheld::Misnamed if dialogue.demand.is_forgeable => {
+            not_sent(format!("certificate does not match {}", dialogue.endpoint.next_hop.host))
+        }
         Withheld::Misnamed => not_sent(format!("certificate does not match {}", dialogue.endpoint.host)),
         Withheld::Elsewhere => Ok(Finding::skip(format!("one login a run, done at {elsewhere}"))),
         Withheld::Barred => {

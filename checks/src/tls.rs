@@ -9,7 +9,7 @@ use self::{
     probe::{injection, legacy, resumption, sni},
 };
 use crate::{
-    Abstain, Algorithm, Context, Evidence, Finding, Fingerprint, Fix, TlsLevel,
+    Abstain, Algorithm, Context, Evidence, Finding, Fingerprint, Fix, Status, TlsLevel,
     check::checks,
     net::{
         smtp::{Demand, Dialogue, Outcome, Proof, Stage},
@@ -56,6 +56,10 @@ checks! {
     /// between the server's and the root (RFC 5280 section 6.1). Without such a path it logs "Untrusted TLS connection"
     /// and delivers at `may` and `encrypt`, and defers at `verify` and `secure`. At `fingerprint` a digest decides, at
     /// `dane` the TLSA record.
+    ///
+    /// A certificate is public, and anybody can show it: only a signature over the handshake proves that the server holds
+    /// its key (RFC 8446 section 4.4.3). Where this tool cannot check that, what chain and name look like is not known of
+    /// this server.
     ///
     /// # Fix
     /// Set `smtp_tls_CAfile`, and ask the relay's operator to send the whole chain.
@@ -172,7 +176,7 @@ checks! {
 async fn chain(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     judged(cx, |dialogue, session| {
         let finding = match session.is_trusted(dialogue.demand.is_matched()) {
-            true => trusted(cx, dialogue, session),
+            true => proved(session, trusted(cx, dialogue, session)),
             false => untrusted(cx, &dialogue.demand, session),
         };
         let finding = finding.fact("issuer", session.issuer.clone());
@@ -195,15 +199,28 @@ fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
     let verified = match (&demand.proof, demand.trust(session, cx.now)) {
         // Postfix does not come so far as to say it.
         _ if !session.is_spoken_at(demand.is_matched()) => "",
-        (Proof::Names(_), Trust::Verified) => "Verified: ",
+        (Proof::Names(_), Some(Trust::Verified)) => "Verified: ",
         // The chain is not what makes it so: see what decides there.
         (Proof::Digests(_) | Proof::Tlsa { .. }, _) => "",
-        (_, Trust::Verified | Trust::Trusted) => "Trusted: ",
-        // The chain is not to blame for the name.
-        (_, Trust::Untrusted) => "",
+        (_, Some(Trust::Verified | Trust::Trusted)) => "Trusted: ",
+        // The chain is not to blame for the name, or for the key.
+        (_, Some(Trust::Untrusted) | None) => "",
     };
     let reservations: String = session.faults.iter().map(|fault| format!("; {fault}, too weak for verify")).collect();
     Finding::pass(format!("{verified}issued by {}, {anchored}{reservations}", session.issuer))
+}
+
+/// The finding, if the server has proved that it holds the key. A stranger can show anybody's certificate: what is right
+/// with it is then not known of this server, and what is wrong stays wrong.
+pub(crate) fn proved(session: &Session, finding: Finding) -> Finding {
+    match session.doubt() {
+        None => finding,
+        Some(doubt) => {
+            let message = format!("{}; {doubt}", finding.message);
+            let advice = "Let Postfix's own posttls-finger show whether it comes to the end of the handshake";
+            Finding { status: Status::Unknown, message, ..finding }.fix(Fix::Advice(advice.to_owned()))
+        }
+    }
 }
 
 fn untrusted(cx: &Context, demand: &Demand, session: &Session) -> Finding {
@@ -257,11 +274,14 @@ async fn name(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         };
         let all = session.names.all();
         let finding = match session.names.matching(&wanted) {
-            Some(name) if session.names.are_common() => Finding::warn(format!(
-                "is for {name} by its common name alone; it has no subjectAltName, and Postfix still takes that"
-            ))
-            .fix(Fix::Advice("Ask the relay's operator for a certificate with a subjectAltName".to_owned())),
-            Some(name) => Finding::pass(format!("is for {name}")),
+            Some(name) if session.names.are_common() => proved(
+                session,
+                Finding::warn(format!(
+                    "is for {name} by its common name alone; it has no subjectAltName, and Postfix still takes that"
+                ))
+                .fix(Fix::Advice("Ask the relay's operator for a certificate with a subjectAltName".to_owned())),
+            ),
+            Some(name) => proved(session, Finding::pass(format!("is for {name}"))),
             None => {
                 let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
                 let more = all.len().saturating_sub(MOST);
@@ -316,12 +336,13 @@ fn digest(cx: &Context, demand: &Demand, session: &Session, listed: &[Fingerprin
                 Of::PublicKey => "its public key has",
             };
             let message = format!("{of} a digest of the match list ({})", matched.algorithm);
-            match matched.algorithm {
+            let finding = match matched.algorithm {
                 Algorithm::Sha256 => Finding::pass(message),
                 older => Finding::warn(format!("{message}, with smtp_tls_fingerprint_digest = {older}")).fix(Fix::Advice(
                     format!("Set smtp_tls_fingerprint_digest = sha256, and put {entry} into the policy table"),
                 )),
-            }
+            };
+            proved(session, finding)
         }
     };
     finding.fact("fingerprint", certificate.to_string()).fact("key_fingerprint", key.to_string())
@@ -386,7 +407,7 @@ fn session<'a>(cx: &Context, dialogue: &'a Dialogue) -> Result<&'a Session, Abst
 }
 
 /// What a session showed, for programs. What could not be found out is left out: whether Postfix trusts a chain that we
-/// cannot judge, and what it then does.
+/// cannot judge, or a server whose signature we cannot check, and what it then does.
 fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Finding) -> Finding {
     let demand = &dialogue.demand;
     let is_undecided = session.is_undecided() && decider(demand).is_none();
@@ -397,8 +418,8 @@ fn with_facts(cx: &Context, dialogue: &Dialogue, session: &Session, finding: Fin
         true => demand.outcome(session, cx.now),
     };
     let mut finding = finding;
-    if is_spoken && !is_undecided {
-        finding = finding.fact("trust", demand.trust(session, cx.now).to_string());
+    if let Some(trust) = demand.trust(session, cx.now).filter(|_| is_spoken && !is_undecided) {
+        finding = finding.fact("trust", trust.to_string());
     }
     if let Some(outcome) = outcome {
         finding = finding.fact("postfix", outcome.word());

@@ -15,6 +15,7 @@ use crate::{
     },
     relay::{evidence, unused},
     target::Host,
+    tls::proved,
 };
 
 /// What `dane.match` says.
@@ -49,7 +50,8 @@ fn match_of(cx: &Context, party: &Party, published: &Published, session: &Sessio
             1 => format!("{kind} matches; {reasons}: the next one, or one to take away"),
             many => format!("{kind} matches; {many} others are for the next certificate, or to take away: {reasons}"),
         };
-        return Finding::pass(message).fact("matches", fits.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let finding = Finding::pass(message).fact("matches", fits.iter().map(ToString::to_string).collect::<Vec<_>>());
+        return proved(session, finding);
     }
     if misfits.iter().any(|(_, why)| **why == Mismatch::Unclear) {
         return Finding::unknown(reasons);

@@ -101,11 +101,14 @@ async fn starttls_of(cx: &Context, host: &Name) -> Vec<Finding> {
 
 fn verdict(cx: &Context, dialogue: &Dialogue) -> Finding {
     if let Some(session) = &dialogue.session {
-        return Finding::pass(format!("STARTTLS is offered, {}, {}", session.version, session.cipher))
+        let finding = Finding::pass(format!("STARTTLS is offered, {}, {}", session.version, session.cipher))
             .fact("version", session.version)
             .fact("cipher", session.cipher)
-            .fact("key_exchange", session.key_exchange)
-            .fact("trust", dialogue.demand.trust(session, cx.now).to_string());
+            .fact("key_exchange", session.key_exchange);
+        return match dialogue.demand.trust(session, cx.now) {
+            Some(trust) => finding.fact("trust", trust.to_string()),
+            None => finding,
+        };
     }
     let host = &dialogue.endpoint.host;
     let port = NextHop::SMTP;
@@ -140,6 +143,7 @@ fn unsecured(cause: &Cause) -> Finding {
     match cause {
         Cause::Silent(why) => Finding::unknown(why.clone()),
         Cause::NoTls(Refusal::Ours(why)) => Finding::unknown(format!("no TLS handshake: {why}")),
+        Cause::NoTls(refusal @ Refusal::Impostor) => Finding::fail(format!("no TLS handshake: {refusal}")),
         cause => {
             let why = broken(cause).message;
             Finding::warn(format!("no TLS handshake: {why}; some senders then send in clear, others not at all"))

@@ -23,7 +23,7 @@ use super::{
     Deadline,
     memo::Memo,
     smtp::{Cause, Endpoint, Lost, connected, located},
-    tls::{self, Anchors, Fault, Manner, Refusal, Session, Socket, Unproved, Wanted},
+    tls::{self, Anchors, Fault, Manner, Refusal, Session, Socket, Wanted},
 };
 use crate::{
     Context, Evidence, Name,
@@ -273,8 +273,8 @@ async fn asked(
     let server = Host::Name(host.clone());
     let (stream, session) = tls::connect(socket, &server, &manner, anchors, cx.now).await.map_err(Obstacle::NoTls)?;
     let session = seen.insert(session);
-    if let Some(Unproved::Unchecked(what)) = &session.unproved {
-        return Err(Obstacle::Silent(format!("this tool cannot check the server's signature: {what}")));
+    if let Some(doubt) = session.doubt() {
+        return Err(Obstacle::Silent(doubt));
     }
     if anchors.are_none() {
         return Err(Obstacle::NoAnchors);

@@ -77,7 +77,7 @@ pub(crate) struct Session {
 /// Why nothing proves that the server has its certificate's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unproved {
-    /// A signature of a kind that we cannot check, OpenSSL can: of which.
+    /// A signature of a kind that we cannot check, OpenSSL can: with what.
     Unchecked(String),
     /// The handshake ended with what a server sends in clear, see [`hello`].
     Unfinished,
@@ -103,6 +103,8 @@ pub(crate) enum Refusal {
     NotTls(String),
     /// The connection was closed or reset.
     Lost(&'static str),
+    /// The server signed with another key than its certificate's.
+    Impostor,
     /// The server broke the protocol.
     Broken(String),
     /// We cannot, OpenSSL might.
@@ -154,6 +156,9 @@ impl fmt::Display for Refusal {
             }
             Self::NotTls(sample) => write!(f, "the server answered in clear: {sample}"),
             Self::Lost(how) => f.write_str(how),
+            Self::Impostor => {
+                f.write_str("the server's signature is wrong, it does not hold the key of its certificate")
+            }
             Self::Broken(why) | Self::Ours(why) => f.write_str(why),
         }
     }
@@ -262,9 +267,8 @@ fn refusal(error: &io::Error, head: &[u8]) -> Refusal {
         )) => Refusal::Ours("the server's certificates are of over 64 KiB, more than this tool reads".to_owned()),
         // It answered with something that rustls does not speak, TLS 1.0 for one.
         Some(Error::PeerIncompatible(why)) => Refusal::Ours(format!("{why:?}")),
-        Some(Error::InvalidCertificate(_)) => {
-            Refusal::Broken("the server has not the key of its certificate".to_owned())
-        }
+        // The witness finds nothing else wrong with a certificate.
+        Some(Error::InvalidCertificate(_)) => Refusal::Impostor,
         Some(other) => Refusal::Broken(other.to_string()),
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof => Refusal::Lost("connection closed during the handshake"),

@@ -22,9 +22,10 @@ pub(super) async fn version(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         let finding = match &session.unproved {
             _ if session.is_old() => old(cx, &dialogue.demand, session),
             None => Finding::pass(seen.clone()),
-            Some(Unproved::Unchecked(what)) => Finding::pass(format!(
-                "{seen}; not proved that the server has the certificate's key: it signs with {what}"
-            )),
+            Some(Unproved::Unchecked(_)) => {
+                let doubt = session.doubt().unwrap_or_default();
+                Finding::pass(format!("{seen}; {doubt}"))
+            }
             Some(Unproved::Unfinished) if session.has_retired_cipher() => Finding::pass(seen.clone()),
             Some(Unproved::Unfinished) => {
                 Finding::pass(format!("{seen}, from the server's hello; Postfix speaks that, this tool does not"))
@@ -88,6 +89,13 @@ fn no_tls(cx: &Context, demand: &Demand, cause: &Cause) -> Finding {
             "no TLS handshake: {}; {then}; the port may want STARTTLS (smtp_tls_wrappermode = no)",
             broken(cause).message
         )),
+        // No server does that by mistake.
+        Cause::NoTls(refusal @ Refusal::Impostor) => {
+            let advice = "Find out who answers at this address before you send it mail or passwords";
+            return Finding::fail(format!("no TLS handshake: {refusal}; {then}"))
+                .fact("postfix", outcome.word())
+                .fix(Fix::Advice(advice.to_owned()));
+        }
         cause => {
             let message = format!("no TLS handshake: {}; {then}", broken(cause).message);
             Finding::new(if outcome == Outcome::Fallback { Status::Warn } else { Status::Fail }, message)

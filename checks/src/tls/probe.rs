@@ -81,17 +81,18 @@ fn another(cx: &Context, dialogue: &Dialogue, nameless: &Session) -> Finding {
     let trust = demand.trust(nameless, cx.now);
     let names = nameless.names.all();
     let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    let verdict = match nameless.is_undecided() {
-        true => "not judged".to_owned(),
-        false => trust.to_string(),
-    };
+    let trust = trust.filter(|_| !nameless.is_undecided());
+    let verdict = trust.map_or_else(|| "not judged".to_owned(), |trust| trust.to_string());
     let message = format!("another certificate without the server's name, for {shown} ({verdict}); Postfix sends none");
-    let finding = match demand.is_matched() && trust == Trust::Untrusted {
+    let finding = match demand.is_matched() && trust == Some(Trust::Untrusted) {
         true => Finding::fail(format!("{message}, and at {demand} defers the mail")),
         false => Finding::warn(message),
     };
     let finding = finding.fact("names_without", names).fix(servername());
-    if nameless.is_undecided() { finding } else { finding.fact("trust_without", trust.to_string()) }
+    match trust {
+        Some(trust) => finding.fact("trust_without", trust.to_string()),
+        None => finding,
+    }
 }
 
 fn servername() -> Fix {

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use hickory_resolver::proto::rr::RecordType;
 
-use super::Endpoint;
+use super::{Endpoint, route::is_redirected};
 use crate::{
     Context, Fingerprint, Match, Name, NextHop, TlsLevel,
     net::{
@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Demand {
     pub(crate) level: TlsLevel,
     pub(crate) proof: Proof,
+    /// Whether the host is one that MX records name whose signatures nobody has validated: whoever forges DNS chooses it.
+    pub(crate) is_forgeable: bool,
 }
 
 /// What has to be shown.
@@ -35,9 +37,9 @@ pub(crate) enum Proof {
     Names(Vec<Wanted>),
     /// A certificate or key with one of these digests.
     Digests(Vec<Fingerprint>),
-    /// A chain that one of these TLSA records vouches for. Where the MX records are not signed, the host's name may be
-    /// forged, and the connection is called "Trusted" (smtp_tls_dane_insecure_mx_policy).
-    Tlsa { records: Vec<Tlsa>, names: Vec<Wanted>, is_forgeable: bool },
+    /// A chain that one of these TLSA records vouches for. Where the host's name may be forged, the connection is called
+    /// "Trusted" (smtp_tls_dane_insecure_mx_policy).
+    Tlsa { records: Vec<Tlsa>, names: Vec<Wanted> },
     /// TLSA records that are not there, or could not be found out: what Postfix does then, where that is known.
     Unmet(Option<Outcome>),
 }
@@ -53,7 +55,7 @@ pub(crate) enum Outcome {
 
 impl Demand {
     /// TLS if it is offered, as every host on the Internet asks of an MX.
-    pub(crate) const OPPORTUNISTIC: Self = Self { level: TlsLevel::May, proof: Proof::Optional };
+    pub(crate) const OPPORTUNISTIC: Self = Self { level: TlsLevel::May, proof: Proof::Optional, is_forgeable: false };
 
     /// Whether mail goes in clear where there is no TLS.
     pub(crate) fn is_optional(&self) -> bool {
@@ -65,15 +67,22 @@ impl Demand {
         matches!(self.proof, Proof::Names(_) | Proof::Digests(_) | Proof::Tlsa { .. })
     }
 
-    /// The word that Postfix logs. That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so
-    /// from Postfix 3.6 on; from 3.11 on it is "Trusted", and deferred all the same.
-    pub(crate) fn trust(&self, session: &Session, now: SystemTime) -> Trust {
+    /// The word that Postfix logs, if that can be told: where the server has not proved that it holds the key, Postfix may
+    /// end the handshake, and what the certificate says is nobody's word.
+    pub(crate) fn trust(&self, session: &Session, now: SystemTime) -> Option<Trust> {
+        let trust = self.trust_if_proved(session, now);
+        (session.unproved.is_none() || trust == Trust::Untrusted).then_some(trust)
+    }
+
+    /// That a trusted chain with another name is "Untrusted" at `verify` and `secure` is so from Postfix 3.6 on; from 3.11
+    /// on it is "Trusted", and deferred all the same.
+    fn trust_if_proved(&self, session: &Session, now: SystemTime) -> Trust {
         let is_trusted = session.is_trusted(self.is_matched());
         match &self.proof {
             Proof::Names(names) if is_trusted && session.names.matching(names).is_some() => Trust::Verified,
             Proof::Digests(digests) if session.fingerprint(digests).is_some() => Trust::Verified,
-            Proof::Tlsa { records, names, is_forgeable } => {
-                match (records.iter().any(|record| session.vouched(record, names, now).is_ok()), is_forgeable) {
+            Proof::Tlsa { records, names } => {
+                match (records.iter().any(|record| session.vouched(record, names, now).is_ok()), self.is_forgeable) {
                     (false, _) => Trust::Untrusted,
                     (true, true) => Trust::Trusted,
                     (true, false) => Trust::Verified,
@@ -85,11 +94,26 @@ impl Demand {
         }
     }
 
+    /// Whether the certificate has a name by which a password may be sent to `endpoint`: what the level looks for, and
+    /// where forged DNS may have chosen the host, one that the user gave. A stranger's own host has an honest certificate.
+    pub(super) fn is_named(&self, session: &Session, cx: &Context, endpoint: &Endpoint) -> bool {
+        let has = |names: &[Wanted]| session.names.matching(names).is_some();
+        match &self.proof {
+            Proof::Digests(_) | Proof::Tlsa { .. } => true,
+            Proof::Names(names) => has(names) && (!self.is_forgeable || has(&typed(cx, endpoint))),
+            _ if self.is_forgeable => has(&typed(cx, endpoint)),
+            _ => has(&wanted(cx, endpoint)),
+        }
+    }
+
     /// What Postfix does over this session, where that is known.
     pub(crate) fn outcome(&self, session: &Session, now: SystemTime) -> Option<Outcome> {
         match &self.proof {
             Proof::Unmet(outcome) => *outcome,
-            _ if self.is_matched() && self.trust(session, now) == Trust::Untrusted => Some(Outcome::Defer),
+            _ if self.is_matched() => self.trust(session, now).map(|trust| match trust {
+                Trust::Untrusted => Outcome::Defer,
+                Trust::Trusted | Trust::Verified => Outcome::Deliver,
+            }),
             _ => Some(Outcome::Deliver),
         }
     }
@@ -121,20 +145,34 @@ impl fmt::Display for Demand {
 /// What Postfix asks of `endpoint`.
 pub(super) async fn demanded(cx: &Context, endpoint: &Endpoint) -> Demand {
     let level = cx.target.tls.level;
+    let domain = exchanger(cx, &endpoint.next_hop).await;
+    let is_forgeable = domain.as_ref().is_some_and(|(_, validation)| *validation != Validation::Secure);
     let proof = match level {
         TlsLevel::None => Proof::Cleartext,
         TlsLevel::May => Proof::Optional,
         TlsLevel::Encrypt => Proof::Encrypted,
         TlsLevel::Fingerprint => Proof::Digests(cx.target.tls.matches.iter().filter_map(digest).collect()),
         TlsLevel::Verify | TlsLevel::Secure => Proof::Names(wanted(cx, endpoint)),
-        TlsLevel::Dane | TlsLevel::DaneOnly => by_tlsa(cx, endpoint).await,
+        TlsLevel::Dane | TlsLevel::DaneOnly => {
+            by_tlsa(cx, endpoint, domain.map(|(domain, _)| domain), is_forgeable).await
+        }
     };
-    Demand { level, proof }
+    Demand { level, proof, is_forgeable }
+}
+
+/// The names by one of which the user knows `endpoint`, whatever DNS says: the next-hop's, those below it unless anybody
+/// may register them, and those of `--tls-match`.
+fn typed(cx: &Context, endpoint: &Endpoint) -> Vec<Wanted> {
+    let typed = cx.target.tls.matches.iter().filter(|pattern| **pattern != Match::Hostname);
+    let is_registry = matches!(&endpoint.next_hop.host, Host::Name(domain) if domain.is_public_suffix());
+    let below = (!is_registry).then_some(Match::DotNextHop);
+    let patterns = [Match::NextHop].into_iter().chain(below).chain(typed.cloned());
+    patterns.filter_map(|pattern| name(&pattern, &endpoint.next_hop, &endpoint.host)).collect()
 }
 
 /// The names to look for in the certificate of `endpoint`: those of `--tls-match`, or the level's default. Where names are
-/// not looked at, those by which a password may be sent: the host's.
-pub(crate) fn wanted(cx: &Context, endpoint: &Endpoint) -> Vec<Wanted> {
+/// not looked at, the host's.
+fn wanted(cx: &Context, endpoint: &Endpoint) -> Vec<Wanted> {
     let policy = &cx.target.tls;
     let default: &[Match] = match policy.level {
         TlsLevel::Secure => &[Match::NextHop, Match::DotNextHop],
@@ -172,15 +210,12 @@ fn bare(host: &Host) -> String {
 }
 
 /// As Postfix's `dane_init` in smtp_tls_policy.c goes.
-async fn by_tlsa(cx: &Context, endpoint: &Endpoint) -> Proof {
-    let Endpoint { host, port, next_hop: hop, .. } = endpoint;
+async fn by_tlsa(cx: &Context, endpoint: &Endpoint, domain: Option<Name>, is_forgeable: bool) -> Proof {
+    let Endpoint { host, port, .. } = endpoint;
     let is_mandatory = cx.target.tls.level == TlsLevel::DaneOnly;
     let otherwise = |proof| if is_mandatory { Proof::Unmet(Some(Outcome::Defer)) } else { proof };
     let Host::Name(name) = host else { return otherwise(Proof::Optional) };
     let Some(published) = published(cx, name, *port).await else { return otherwise(Proof::Optional) };
-    let domain = exchanger(cx, hop).await;
-    let mx = domain.as_ref().map_or(Validation::Secure, |(_, validation)| *validation);
-    let is_forgeable = mx != Validation::Secure;
     match (published.validation(), published.addresses) {
         (Some(_), _) if published.records.is_empty() => otherwise(Proof::Optional),
         // Postfix believes whatever its resolver says; what it would say there, we do not know.
@@ -191,8 +226,8 @@ async fn by_tlsa(cx: &Context, endpoint: &Endpoint) -> Proof {
         (Some(Validation::Secure), _) => match considered(&published.records) {
             unusable if unusable.is_empty() => otherwise(Proof::Encrypted),
             records => {
-                let names = reference_names(&published, domain.iter().map(|(domain, _)| domain));
-                Proof::Tlsa { records, names, is_forgeable }
+                let names = reference_names(&published, domain.iter());
+                Proof::Tlsa { records, names }
             }
         },
     }
@@ -201,7 +236,10 @@ async fn by_tlsa(cx: &Context, endpoint: &Endpoint) -> Proof {
 /// The domain whose MX records led here, and what the resolver says of their signatures.
 async fn exchanger(cx: &Context, hop: &NextHop) -> Option<(Name, Validation)> {
     let Host::Name(domain) = &hop.host else { return None };
-    let answer = cx.net.dns.known(domain, RecordType::MX).await.filter(|_| !hop.bracketed)?;
+    if hop.bracketed || is_redirected(cx, &hop.host, hop.port) {
+        return None;
+    }
+    let answer = cx.net.dns.known(domain, RecordType::MX).await?;
     let validation = answer.validation();
     (!answer.is_empty()).then(|| (domain.clone(), validation))
 }

@@ -65,7 +65,8 @@ impl Probe {
 /// What the server says in clear to a client of TLS 1.2 with all of OpenSSL's ciphers, after it has refused ours for a
 /// reason that may be ours: nothing, where the reason is another.
 pub(super) async fn overheard(met: &Dialogue, script: &Script<'_>, refusal: &Refusal) -> Option<Session> {
-    if matches!(refusal, Refusal::NotTls(_)) {
+    // Whoever signs with another key than his certificate's gets no second chance.
+    if matches!(refusal, Refusal::NotTls(_) | Refusal::Impostor) {
         return None;
     }
     let (socket, _) = opened(met, script).await.ok()?;

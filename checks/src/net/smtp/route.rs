@@ -226,7 +226,7 @@ async fn absence(cx: &Context, name: &Name) -> (String, Vec<Evidence>) {
     (absences.join(", "), evidence)
 }
 
-fn is_redirected(cx: &Context, host: &Host, port: u16) -> bool {
+pub(super) fn is_redirected(cx: &Context, host: &Host, port: u16) -> bool {
     redirected(cx, host, port).is_some()
 }
 

@@ -63,7 +63,7 @@ impl Certificate {
     }
 }
 
-fn key(certificate: &X509Certificate<'_>) -> Key {
+pub(super) fn key(certificate: &X509Certificate<'_>) -> Key {
     let info = certificate.public_key();
     if let Ok(PublicKey::RSA(rsa)) = info.parsed() {
         // key_size counts whole octets: the first may be small.

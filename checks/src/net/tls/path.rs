@@ -3,7 +3,10 @@
 //! webpki gives the second opinion: it knows name constraints, but refuses what OpenSSL takes (a CA's certificate as
 //! the server's own, version 1) and says too little about why.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    ops::RangeInclusive,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rustls::{
     client::verify_server_cert_signed_by_trust_anchor,
@@ -27,8 +30,8 @@ pub(super) const LONGEST_PATH: usize = 10;
 /// More certificates than any server needs to send; a bomb of them is not worth the signatures.
 const MOST_CERTIFICATES: usize = 32;
 
-/// What ring checks signatures of, and so the least this tool can judge.
-pub(super) const SHORTEST_RSA: usize = 2048;
+/// The RSA keys that ring checks signatures of, and so those that this tool can judge.
+pub(super) const CHECKED_RSA: RangeInclusive<usize> = 2048..=8192;
 
 /// Everything that stands between the first certificate of `chain` and trust at the time `now`.
 pub(super) fn faults(chain: &[CertificateDer<'static>], anchors: &Anchors, now: SystemTime) -> Vec<Fault> {
@@ -109,7 +112,7 @@ impl<'a> Link<'a> {
                 Bond::Unsure(format!("{} has a signature of an unknown kind", self.subject()))
             }
             Err(_) => match key.parsed() {
-                Ok(PublicKey::RSA(rsa)) if rsa.key_size() < SHORTEST_RSA => {
+                Ok(PublicKey::RSA(rsa)) if !CHECKED_RSA.contains(&rsa.key_size()) => {
                     Bond::Unsure(format!("{} has an RSA key of {} bits", issuer.subject(), rsa.key_size()))
                 }
                 _ => Bond::Broken,

@@ -15,6 +15,35 @@ impl Session {
         !self.faults.is_empty() && self.faults.iter().all(|fault| matches!(fault, Fault::Beyond(_)))
     }
 
+    /// Whether every certificate on the way is valid at that time.
+    pub(crate) fn is_valid_at(&self, time: SystemTime) -> bool {
+        let is_valid = |certificate: &CertificateDer<'_>| {
+            parsed(certificate).is_ok_and(|certificate| {
+                let validity = certificate.validity();
+                (moment(validity.not_before)..=moment(validity.not_after)).contains(&time)
+            })
+        };
+        self.path.iter().all(is_valid)
+    }
+
+    /// Whether a certificate below the trust anchor is signed with a hash that nobody may use any more. What the server's
+    /// own says of itself does not count: nobody checks it.
+    pub(crate) fn has_broken_hash(&self) -> bool {
+        let is_signed_by_another = |height: usize| height > 0 || !self.is_self_signed();
+        let judged = self.judged();
+        let signed = judged.iter().enumerate().filter(|(height, _)| is_signed_by_another(*height));
+        signed.map(|(_, certificate)| &certificate.signature).any(|signature| signature.broken_hash.is_some())
+    }
+
+    /// What keeps the certificate from being the server's word, in a sentence.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let why = match self.unproved.as_ref()? {
+            Unproved::Unchecked(what) => format!("it signs with {what}"),
+            Unproved::Unfinished => "this tool does not speak the TLS that it offers".to_owned(),
+        };
+        Some(format!("the server has not proved that it holds the key: {why}"))
+    }
+
     /// Whether the handshake came to its end.
     pub(crate) fn is_whole(&self) -> bool {
         !matches!(self.unproved, Some(Unproved::Unfinished))
@@ -114,7 +143,7 @@ impl Session {
     /// may have refused us for that, and would refuse Postfix too.
     fn explains(&self, asks: bool) -> bool {
         let has_our_key = match self.certificate().map(|certificate| certificate.key) {
-            Some(Key::Rsa(bits)) => bits >= path::SHORTEST_RSA,
+            Some(Key::Rsa(bits)) => path::CHECKED_RSA.contains(&bits),
             Some(Key::Ec("prime256v1" | "secp384r1") | Key::Edwards("Ed25519")) => true,
             _ => false,
         };

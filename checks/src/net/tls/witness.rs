@@ -10,14 +10,14 @@ use rustls::{
 };
 use x509_parser::{prelude::X509Certificate, public_key::PublicKey};
 
-use super::{parsed, path};
+use super::{Key, certificate, parsed, path};
 
 /// What OpenSSL checks and ring does not: offered last, so that only servers which have nothing else come with it.
-const UNCHECKED: [SignatureScheme; 4] = [
-    SignatureScheme::ECDSA_NISTP521_SHA512,
-    SignatureScheme::ED448,
-    SignatureScheme::ECDSA_SHA1_Legacy,
-    SignatureScheme::RSA_PKCS1_SHA1,
+const UNCHECKED: [(SignatureScheme, &str); 4] = [
+    (SignatureScheme::ECDSA_NISTP521_SHA512, "ecdsa_secp521r1_sha512"),
+    (SignatureScheme::ED448, "ed448"),
+    (SignatureScheme::ECDSA_SHA1_Legacy, "ecdsa_sha1"),
+    (SignatureScheme::RSA_PKCS1_SHA1, "rsa_pkcs1_sha1"),
 ];
 
 /// Looks on, and notes the signature that it could not check.
@@ -40,16 +40,20 @@ impl Witness {
         signed: &DigitallySignedStruct,
         error: Error,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let why = match certificate.public_key().parsed() {
-            Ok(PublicKey::RSA(rsa)) if rsa.key_size() < path::SHORTEST_RSA => {
-                format!(
-                    "of an RSA key of {} bits, this tool checks them from {} on",
-                    rsa.key_size(),
-                    path::SHORTEST_RSA
-                )
+        let why = match (certificate.public_key().parsed(), certificate::key(certificate)) {
+            (Ok(PublicKey::RSA(rsa)), _) if !path::CHECKED_RSA.contains(&rsa.key_size()) => {
+                let (least, most) = (path::CHECKED_RSA.start(), path::CHECKED_RSA.end());
+                format!("an RSA key of {} bits, which this tool checks from {least} to {most}", rsa.key_size())
             }
-            _ if UNCHECKED.contains(&signed.scheme) => format!("{:?}, which this tool does not check", signed.scheme),
-            _ => return Err(error),
+            // TLS 1.2 names a hash and no curve (RFC 8422 section 5.1.1).
+            (_, key @ Key::Ec(curve)) if !["prime256v1", "secp384r1"].contains(&curve) => {
+                format!("a key of {key}, which this tool does not check")
+            }
+            (_, key @ Key::Other(_)) => format!("{key}, which this tool does not check"),
+            _ => match UNCHECKED.iter().find(|(scheme, _)| *scheme == signed.scheme) {
+                Some((_, name)) => format!("{name}, which this tool does not check"),
+                None => return Err(error),
+            },
         };
         let _ = self.unproved.set(why);
         Ok(HandshakeSignatureValid::assertion())
@@ -100,6 +104,6 @@ impl ServerCertVerifier for Witness {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes().into_iter().chain(UNCHECKED).collect()
+        self.algorithms.supported_schemes().into_iter().chain(UNCHECKED.map(|(scheme, _)| scheme)).collect()
     }
 }
