@@ -25,7 +25,25 @@ mod worlds;
 const THREADS: usize = 8;
 
 /// Stage directions after which the program has to ask again.
-const PROVOCATIONS: [&str; 7] = ["timeout", "servfail", "refused", "truncate", "malformed", "garbage", "bogus"];
+const PROVOCATIONS: [&str; 17] = [
+    "timeout",
+    "servfail",
+    "refused",
+    "truncate",
+    "truncate-tcp",
+    "rcode",
+    "badvers",
+    "malformed",
+    "garbage",
+    "bogus",
+    "wrong-id",
+    "wrong-opcode",
+    "wrong-class",
+    "wrong-type",
+    "two-questions",
+    "no-question",
+    "empty",
+];
 
 fn main() -> ExitCode {
     let trials = worlds::all().into_iter().map(|(name, folder)| Trial::test(name, move || scenario(&folder)));

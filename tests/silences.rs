@@ -1,5 +1,6 @@
-//! Each question of an audit that is answered well is left unanswered in turn: a timeout, SERVFAIL, REFUSED. What could
-//! not be found out is then unknown; nothing is called wrong, or missing, or right, that was not so before.
+//! Each question of an audit that is answered well is left unanswered in turn: a timeout, SERVFAIL, REFUSED, and in rotation
+//! all the other replies that are no answer. What could not be found out is then unknown; nothing is called wrong, or missing,
+//! or right, that was not so before.
 
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value is null")]
 #![allow(clippy::panic, reason = "a world that cannot be opened ends the test")]
@@ -19,14 +20,40 @@ use serde_json::Value;
 mod worlds;
 
 /// More than there are cores: most of these audits wait.
-const THREADS: usize = 8;
+const THREADS: usize = 12;
 
-/// Audits of everything.
-const WORLDS: [&str; 3] =
-    ["demo/healthy", "hostname/sends-directly-and-all-is-well", "dkim/several-domains-audited-end-to-end"];
+/// Audits of everything, of everything without a selector under `p=reject`, and of a message.
+const WORLDS: [&str; 5] = [
+    "demo/healthy",
+    "hostname/sends-directly-and-all-is-well",
+    "dkim/several-domains-audited-end-to-end",
+    WITHOUT_SELECTOR,
+    "dkim/message-that-verifies",
+];
+
+/// Here the mismatches have their turn; what is behind them is a timeout.
+const WITHOUT_SELECTOR: &str = "receiver/audited-without-a-selector";
 
 /// The ways of a DNS server to say nothing, as stage directions.
 const SILENCES: [&str; 3] = ["timeout", "servfail", "refused"];
+
+/// Replies that leave the question open, and are not waited behind: one of them for each question. Without the upper bits
+/// of its code (RFC 6891 section 6.1.3) BADVERS is NOERROR, and 19 NXDOMAIN.
+const REPLIES: [&str; 8] =
+    ["badvers", "rcode 1", "rcode 4", "rcode 19", "truncate-tcp", "rcode 4080", "malformed", "rcode 9"];
+
+/// Replies to something else, behind which the right one may come (RFC 5452 section 9.1).
+const MISMATCHES: [&str; 9] = [
+    "no-question",
+    "empty",
+    "wrong-class",
+    "wrong-opcode",
+    "wrong-type",
+    "wrong-id",
+    "not-a-response",
+    "two-questions",
+    "garbage",
+];
 
 /// What a server is known to say nothing by, in the words of a report.
 const ABSENCES: [&str; 4] = ["does not exist", "NXDOMAIN", "record at", "no address"];
@@ -36,7 +63,9 @@ fn main() -> ExitCode {
     let trials = full.flat_map(|(world, folder)| {
         let (before, questions) =
             audited(&folder).unwrap_or_else(|why| panic!("{world}: {}", why.message().unwrap_or_default()));
-        let silenced = questions.into_iter().flat_map(|question| SILENCES.map(|silence| (question.clone(), silence)));
+        let silenced = questions.into_iter().enumerate().flat_map(|(number, question)| {
+            ways(&world, number).into_iter().map(move |silence| (question.clone(), silence))
+        });
         let trials = silenced.map(|(question, silence)| {
             let (folder, before) = (folder.clone(), before.clone());
             let name = format!("{world} {silence} {question}");
@@ -48,6 +77,18 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     run(&arguments, trials).exit_code()
+}
+
+/// How the question of this number is left unanswered. What makes the program wait costs seconds, so here and there only.
+fn ways(world: &str, number: usize) -> Vec<&'static str> {
+    let reply = REPLIES[number % REPLIES.len()];
+    match world {
+        WITHOUT_SELECTOR => {
+            let mismatches = MISMATCHES.iter().cycle().skip(2 * number).take(2);
+            ["servfail", "refused", reply].into_iter().chain(mismatches.copied()).collect()
+        }
+        _ => SILENCES.into_iter().chain([reply]).collect(),
+    }
 }
 
 /// A finding's verdict and sentence, by its key.

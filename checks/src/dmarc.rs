@@ -301,7 +301,10 @@ async fn location(cx: &Context) -> Vec<Finding> {
             Ok(Some((at, _))) => {
                 Finding::warn(format!("one stands at {name}, where no receiver looks; that of {at} applies instead"))
             }
-            _ => Finding::fail(format!("the record stands at {name}, where no receiver looks, not at _dmarc.{domain}")),
+            Ok(None) => {
+                Finding::fail(format!("the record stands at {name}, where no receiver looks, not at _dmarc.{domain}"))
+            }
+            Err(_) => return Err(Abstain::Needs("the DMARC record".to_owned(), "dmarc.record")),
         };
         let fix = match fix::moved(&octets).filter(|_| !is_in_place && name != *domain) {
             Some(record) => fix::published(walk, domain, &record),

@@ -298,7 +298,7 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
         return Ok(Finding::fail(format!("no PTR record{nxdomain}")).fix(publish).saw(evidence));
     }
     let confirmed = join_all(names.iter().take(MOST_POINTERS).map(|name| leads_back(cx, name, address))).await;
-    let mut silence = None;
+    let (mut silence, mut is_own_silent) = (None, false);
     let mut confirmed_names = Vec::new();
     for (name, outcome) in names.iter().zip(confirmed) {
         match outcome {
@@ -307,8 +307,15 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
                 evidence.push(seen);
             }
             Ok((false, seen)) => evidence.push(seen),
-            Err(why) => silence = Some(why),
+            Err(why) => {
+                is_own_silent |= name == hostname;
+                silence = Some(why);
+            }
         }
+    }
+    // Another name may lead back; whether this one does is what was to be found out.
+    if let Some(silence) = silence.take_if(|_| is_own_silent) {
+        return Err(silence.into());
     }
     let shown = match names.len().checked_sub(MOST_POINTERS) {
         Some(more @ 1..) => {

@@ -166,7 +166,8 @@ async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
     let mut seen = Vec::new();
     exchanges.retain(|exchange| !seen.contains(exchange) && { seen.push(exchange.clone()); true });
     let judged = join_all(exchanges.iter().map(|exchange| exchange_of(cx, exchange))).await;
-    let any_resolves = judged.iter().any(|judged| matches!(judged, Ok((_, true))));
+    // Where one could not be found out, nobody knows that mail finds no way in.
+    let any_resolves = judged.iter().any(|judged| matches!(judged, Ok((_, true)) | Err(_)));
     judged
         .into_iter()
         .zip(&exchanges)

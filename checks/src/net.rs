@@ -85,7 +85,7 @@ impl NoAnswer {
 
     /// Whether every server refused to answer.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.reason.starts_with("REFUSED")
+        self.reason.starts_with("REFUSED") && !self.reason.contains(dns::THEN)
     }
 
     /// The silence as evidence.

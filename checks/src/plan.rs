@@ -11,7 +11,7 @@ use crate::{
 /// Which checks run, in report order.
 pub struct Plan {
     reported: Vec<&'static Check>,
-    /// What a summary among them looks at besides: it runs, and is not reported.
+    /// What a summary among them looks at besides, left out with `skip` or not: it runs, and is not reported.
     read: Vec<&'static Check>,
 }
 
@@ -38,7 +38,7 @@ impl Plan {
         let reported: Vec<_> = check::all().filter(wanted).collect();
         let is_read = reported.iter().any(|check| matches!(check.judge(), Judge::Findings(_)));
         let is_source = |check: &&Check| receiver::SOURCES.contains(&check.family());
-        let besides = check::all().filter(|check| is_read && is_source(check) && !wanted(check) && !named(check, skip));
+        let besides = check::all().filter(|check| is_read && is_source(check) && !wanted(check));
         Ok(Self { read: besides.collect(), reported })
     }
 
@@ -58,20 +58,20 @@ impl Plan {
             let Judge::World(judge) = check.judge() else { return Vec::new() };
             let findings = judge(cx).await;
             done(check);
-            findings.0.into_iter().map(|finding| self.signed(check, finding)).collect::<Vec<_>>()
+            findings.0.into_iter().map(|finding| signed(check, finding)).collect::<Vec<_>>()
         }));
         let findings = judged.await.into_iter().flatten();
         let mut findings = join_all(findings.map(|finding| self.explained(cx, finding))).await;
         let mut summaries = Vec::new();
         for check in &self.reported {
             if let Judge::Findings(judge) = check.judge() {
-                summaries.extend(judge(cx, &findings).into_iter().map(|finding| self.signed(check, finding)));
+                summaries.extend(judge(cx, &findings).into_iter().map(|finding| signed(check, finding)));
                 done(check);
             }
         }
         findings.retain(|finding| self.reported.iter().any(|check| check.id == finding.check));
         findings.extend(summaries);
-        findings
+        findings.into_iter().map(|finding| self.owned(finding)).collect()
     }
 
     /// Where all about a domain is silence, one finding tells of it, and those that come from the same silence point there.
@@ -93,19 +93,19 @@ impl Plan {
         }
     }
 
-    /// The finding in the name of its check. An absence whose owner does not run is nobody's: it stays unknown.
-    fn signed(&self, check: &Check, finding: Finding) -> Finding {
-        let is_among = |checks: &[&Check], id| checks.iter().any(|planned| planned.id == id);
-        let is_read = is_among(&self.read, check.id);
-        let is_there = |owner| is_among(&self.reported, owner) || (is_read && is_among(&self.read, owner));
-        let orphaned = finding.owner.is_some_and(|owner| !is_there(owner));
-        Finding {
-            check: check.id,
-            reference: check.reference,
-            status: if orphaned { Status::Unknown } else { finding.status },
-            ..finding
+    /// An absence whose owner is not reported is nobody's: it stays unknown.
+    fn owned(&self, finding: Finding) -> Finding {
+        let is_reported = |owner| self.reported.iter().any(|planned| planned.id == owner);
+        match finding.owner {
+            Some(owner) if !is_reported(owner) => finding.with_status(Status::Unknown),
+            _ => finding,
         }
     }
+}
+
+/// The finding in the name of its check.
+fn signed(check: &Check, finding: Finding) -> Finding {
+    Finding { check: check.id, reference: check.reference, ..finding }
 }
 
 fn is_named(check: &Check, id: &str) -> bool {

@@ -3,13 +3,16 @@
 use futures_util::future::join_all;
 
 use super::{
-    Place,
+    Place, ask,
     key::{hashes, is_testing, serves_mail},
     instead, one_record, places,
     record::Record,
     own_record,
 };
-use crate::{Abstain, Context, Finding, Fix, Status, net::dns::Answer};
+use crate::{
+    Abstain, Context, Finding, Fix, Status,
+    net::{NoAnswer, dns::Answer},
+};
 
 /// Judges the one record of every place.
 async fn each(
@@ -98,7 +101,12 @@ pub(super) async fn algorithm(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             Finding::fail(format!("h={listed} leaves out sha256, the only hash that verifiers accept"))
         } else if hashes.sha1 {
             Finding::warn(format!("h={listed} still allows sha1, which must not be used"))
-        } else if kind == "ed25519" && is_without_twin(cx, places, place).await {
+        } else if kind == "ed25519" {
+            match is_without_twin(cx, places, place).await {
+                Ok(false) => return Finding::pass(format!("{kind}-sha256")).fact("algorithm", kind),
+                Ok(true) => {}
+                Err(silence) => return Abstain::Unknown(silence).into(),
+            }
             let advice = "Sign with an RSA key too, under a selector of its own: each message gets two signatures";
             return Finding::warn(format!("no selector named of {} has an RSA key: not all verifiers know Ed25519", place.domain))
                 .fact("algorithm", kind)
@@ -112,12 +120,17 @@ pub(super) async fn algorithm(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 }
 
 /// Whether every selector of the domain that was named has an Ed25519 key.
-async fn is_without_twin(cx: &Context, places: &[Place<'_>], place: &Place<'_>) -> bool {
-    let siblings = places.iter().filter(|other| other.domain == place.domain);
-    let records = join_all(siblings.map(async |sibling| one_record(cx, sibling).await)).await;
-    let is_ed25519 = |record: &Record| record.get("k") == Some("ed25519") && !record.is_revoked();
-    let keys: Vec<_> = records.iter().flatten().filter(|(_, record)| !record.is_revoked()).collect();
-    records.iter().all(Result::is_ok) && keys.iter().all(|(_, record)| is_ed25519(record))
+async fn is_without_twin(cx: &Context, places: &[Place<'_>], place: &Place<'_>) -> Result<bool, NoAnswer> {
+    let siblings: Vec<_> = places.iter().filter(|other| other.domain == place.domain).collect();
+    let records = join_all(siblings.iter().map(async |sibling| one_record(cx, sibling).await)).await;
+    let is_ed25519 = |record: &Record| record.get("k") == Some("ed25519");
+    if records.iter().flatten().any(|(_, record)| !record.is_revoked() && !is_ed25519(record)) {
+        return Ok(false);
+    }
+    for answer in join_all(siblings.iter().map(async |sibling| ask(cx, sibling).await)).await {
+        answer?;
+    }
+    Ok(records.iter().all(Result::is_ok))
 }
 
 pub(super) async fn flags(cx: &Context) -> Result<Vec<Finding>, Abstain> {

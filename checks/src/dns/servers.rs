@@ -44,8 +44,10 @@ async fn servers_of(cx: &Context, domain: &Name) -> Vec<Finding> {
         Ok((apex, names)) => {
             let found = join_all(names.iter().map(|name| witnesses(cx, domain, &apex, name))).await;
             let (witnesses, lost): (Vec<Vec<Witness>>, Vec<Vec<Finding>>) = found.into_iter().unzip();
-            let judged = verdicts(domain, &questions(cx, domain, &apex), &witnesses.into_iter().flatten().collect::<Vec<_>>());
-            [judged, lost.concat()].concat()
+            let lost = lost.concat();
+            let is_anybody_lost = lost.iter().any(|finding| finding.status == Status::Unknown);
+            let witnesses: Vec<_> = witnesses.into_iter().flatten().collect();
+            [verdicts(domain, &questions(cx, domain, &apex), &witnesses, is_anybody_lost), lost].concat()
         }
         Err(abstain) => vec![Finding::from(abstain).about(domain)],
     }
@@ -120,8 +122,11 @@ fn socket(cx: &Context, address: IpAddr) -> SocketAddr {
     cx.target.redirect(&address.to_string(), PORT).unwrap_or(SocketAddr::new(address, PORT))
 }
 
-/// Each server against the one that is most up to date.
-fn verdicts(domain: &Name, questions: &[Question], witnesses: &[Witness]) -> Vec<Finding> {
+/// Each server against the one that is most up to date. That nobody speaks for the zone is not known where one was not
+/// heard.
+fn verdicts(domain: &Name, questions: &[Question], witnesses: &[Witness], is_anybody_lost: bool) -> Vec<Finding> {
+    let is_silent = |witness: &Witness| matches!(witness.words.first(), Some((Word::Silent(_), _)));
+    let is_open = is_anybody_lost || witnesses.iter().any(is_silent);
     let speaking = |witness: &&Witness| matches!(witness.words.first(), Some((Word::Said(..), _)));
     let reference = witnesses.iter().filter(speaking).reduce(|best, next| if is_newer(next, best) { next } else { best });
     let judged = witnesses.iter().map(|witness| {
@@ -129,9 +134,9 @@ fn verdicts(domain: &Name, questions: &[Question], witnesses: &[Witness]) -> Vec
             (Some((Word::Said(..), _)), Some(reference)) => agreement(questions, witness, reference),
             (Some((Word::NoRoute(why), evidence)), _) => Finding::skip(why.clone()).saw([evidence.clone()]),
             (Some((Word::Silent(why), evidence)), _) => Finding::unknown(why.clone()).saw([evidence.clone()]),
-            (Some((Word::Lame(why), evidence)), reference) => lame(why, reference.is_some()).saw([evidence.clone()]),
+            (Some((Word::Lame(why), evidence)), reference) => lame(why, is_open || reference.is_some()).saw([evidence.clone()]),
             (Some((_, evidence)), reference) => {
-                lame("refers to other servers", reference.is_some()).saw([evidence.clone()])
+                lame("refers to other servers", is_open || reference.is_some()).saw([evidence.clone()])
             }
             (None, _) => Finding::skip("nothing to ask"),
         };

@@ -28,7 +28,7 @@ pub(crate) async fn dmarc(cx: &Context) -> Result<Finding, Abstain> {
 
 async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
     let spf = sender::judged(cx).await;
-    let verdict = spf.as_ref().map_or(Verdict::None, |spf| spf.evaluation.verdict);
+    let verdict = spf.as_ref().map_or(Verdict::None, |spf| spf.evaluation.settled());
     let sent = spf.as_ref().map_or_else(|_| author.to_string(), |spf| spf.domain.clone());
     let Some(output) = output(cx, &sent, verdict).await else {
         return Ok(Finding::unknown("the message could not be judged on this machine: no socket on loopback"));
@@ -46,6 +46,10 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
             Finding::pass("passes by DKIM and by SPF")
         }
         DmarcResult::Pass if *by_dkim == DmarcResult::Pass => Finding::pass("passes by DKIM"),
+        DmarcResult::Pass if matches!(by_dkim, DmarcResult::TempError(_)) => match enforces {
+            true => Finding::unknown("passes by SPF; DNS did not answer what DKIM has to know"),
+            false => Finding::pass("passes by SPF; DNS did not answer what DKIM has to know"),
+        },
         // A forwarder breaks SPF (RFC 9989 section 7.4).
         DmarcResult::Pass if enforces => {
             Finding::warn(format!("passes by SPF alone: once forwarded, it fails, and the policy is {policy}"))

@@ -54,10 +54,10 @@ async fn first_address(cx: &Context) -> Result<IpAddr, Abstain> {
 /// The verdict of `spf.message`.
 pub(crate) async fn spf(cx: &Context) -> Result<Finding, Abstain> {
     let Judged { domain, evaluation, address } = judged(cx).await?;
-    let sentence = format!("{} from {address} ({})", evaluation.verdict, evaluation.because());
+    let sentence = format!("{} from {address} ({}){}", evaluation.verdict, evaluation.because(), evaluation.caveat());
     let name: Option<Name> = domain.parse().ok();
     let is_ours = name.as_ref().is_some_and(|name| cx.target.mail_from_domains().contains(name));
-    let status = match evaluation.verdict {
+    let status = match evaluation.settled() {
         Verdict::None if is_ours => {
             return Ok(Finding::from(Abstain::Needs("one SPF record".to_owned(), "spf.record")).about(domain));
         }

@@ -40,6 +40,9 @@ const TRIES: usize = 2;
 /// How many CNAMEs are followed; BIND and Unbound give up at about as many.
 const LONGEST_CHAIN: usize = 16;
 
+/// What stands between the reasons of several servers.
+pub(crate) const THEN: &str = ", then ";
+
 /// The one way to DNS.
 pub struct Dns {
     servers: Vec<Server>,
@@ -266,6 +269,6 @@ impl Dns {
                 }
             }
         }
-        Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(", then ") })
+        Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(THEN) })
     }
 }

@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::RecordType;
 use super::{
     evaluation::{Evaluation, Step, Verdict},
     macros::{MacroString, Values, target},
-    record::{Directive, Mechanism, Network, Prefixes, Record, SyntaxError, is_spf},
+    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record, SyntaxError, is_spf},
     tree::Tree,
 };
 use crate::{
@@ -121,12 +121,15 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         matched: None,
         path: vec![String::from_utf8_lossy(&sender.domain).to_ascii_lowercase()],
         asked: HashSet::new(),
+        unanswered: Vec::new(),
     };
     let (verdict, reason) = match run.evaluate().await {
         Ok(verdict) => (verdict, None),
         Err(Stop::Permerror(reason)) => (Verdict::Permerror, Some(reason)),
         Err(Stop::Temperror(silence)) => (Verdict::Temperror, Some(silence.to_string())),
     };
+    let unanswered = std::mem::take(&mut run.unanswered).into_iter();
+    let unanswered = unanswered.filter(|(would_be, _)| *would_be != Some(verdict)).map(|(_, silence)| silence).next();
     let explanation = match verdict {
         Verdict::Fail => run.explanation().await,
         _ => None,
@@ -141,6 +144,7 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         explanation,
         trace: run.trace,
         asked: run.asked,
+        unanswered: unanswered.filter(|_| verdict != Verdict::Temperror),
     }
 }
 
@@ -155,6 +159,8 @@ struct Run<'a> {
     matched: Option<String>,
     path: Vec<String>,
     asked: HashSet<(Name, RecordType)>,
+    /// What a `ptr` or `%{p}` was not told, and what a match would have made of the evaluation, where that is plain.
+    unanswered: Vec<(Option<Verdict>, NoAnswer)>,
 }
 
 /// A record whose terms are being evaluated.
@@ -167,6 +173,14 @@ struct Frame {
     path: Vec<String>,
     /// Where the step of the directive that included it stands in the trace.
     step: usize,
+}
+
+impl Frame {
+    /// Whether a match of the directive that is being evaluated is a pass.
+    fn passes(&self) -> bool {
+        let directive = self.next.checked_sub(1).and_then(|at| self.record.directives.get(at));
+        directive.is_some_and(|directive| directive.qualifier == Qualifier::Pass)
+    }
 }
 
 impl Run<'_> {
@@ -307,8 +321,14 @@ impl Run<'_> {
     async fn ptr(&mut self, domain: Option<&MacroString>, step: usize) -> Result<bool, Stop> {
         self.count(step)?;
         let Some(name) = self.target(domain).await? else { return Ok(false) };
-        let validated = self.validated(step).await?;
-        Ok(validated.iter().any(|pointer| pointer.is_within(&name)))
+        let known = self.unanswered.len();
+        let matched = self.validated(step).await?.iter().any(|pointer| pointer.is_within(&name));
+        if matched {
+            self.unanswered.truncate(known);
+        } else if self.frames.iter().all(Frame::passes) {
+            self.unanswered.iter_mut().skip(known).for_each(|(would_be, _)| *would_be = Some(Verdict::Pass));
+        }
+        Ok(matched)
     }
 
     async fn exists(&mut self, domain: &MacroString, step: usize) -> Result<bool, Stop> {
@@ -420,7 +440,10 @@ impl Run<'_> {
         let reverse = Name::reverse(self.sender.ip);
         let pointers = match self.ask(&reverse, RecordType::PTR, step).await {
             Ok(answer) => answer.pointers(),
-            Err(Stop::Temperror(_)) => return Ok(Vec::new()),
+            Err(Stop::Temperror(silence)) => {
+                self.unanswered.push((None, silence));
+                return Ok(Vec::new());
+            }
             Err(stop) => return Err(stop),
         };
         let rtype = self.address_type();
@@ -429,7 +452,8 @@ impl Run<'_> {
         for name in pointers.into_iter().take(MOST_NAMES) {
             match self.ask(&name, rtype, step).await {
                 Ok(answer) if answer.addresses().contains(&self.sender.ip) => validated.push(name),
-                Ok(_) | Err(Stop::Temperror(_)) => {}
+                Ok(_) => {}
+                Err(Stop::Temperror(silence)) => self.unanswered.push((None, silence)),
                 Err(stop) => return Err(stop),
             }
         }

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 
 use super::record::Qualifier;
-use crate::{Facts, Name};
+use crate::{Facts, Name, net::NoAnswer};
 
 /// The result of an evaluation (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,10 @@ pub struct Evaluation {
     /// What was asked, whatever came of it.
     #[serde(skip)]
     pub(super) asked: HashSet<(Name, RecordType)>,
+    /// What a `ptr` was not told, and would have ended otherwise: to a receiver that is "no match" (section 5.5), to us it is
+    /// not found out.
+    #[serde(skip)]
+    pub(super) unanswered: Option<NoAnswer>,
 }
 
 /// One term that was evaluated.
@@ -64,6 +68,22 @@ pub struct Step {
 }
 
 impl Evaluation {
+    /// The verdict, unless it hangs on what DNS did not answer.
+    pub(crate) fn settled(&self) -> Verdict {
+        if self.unanswered.is_some() { Verdict::Temperror } else { self.verdict }
+    }
+
+    /// The verdict and why it is so.
+    pub(crate) fn sentence(&self) -> String {
+        format!("{} ({}){}", self.verdict, self.because(), self.caveat())
+    }
+
+    /// What the verdict hangs on, behind a sentence about it.
+    pub(crate) fn caveat(&self) -> String {
+        let caveat = |silence| format!(", but what was not answered may match: {silence}");
+        self.unanswered.as_ref().map(caveat).unwrap_or_default()
+    }
+
     /// The facts of a finding.
     pub fn facts(&self) -> Facts {
         let mut facts = Facts::new();

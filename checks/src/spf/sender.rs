@@ -86,13 +86,13 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
         Published::Nothing(_) | Published::Several(_) => needs_record().into(),
         Published::Silent(silence) => unjudged(&evaluation).because_of(&silence),
         _ => {
-            let status = match evaluation.verdict {
+            let status = match evaluation.settled() {
                 Verdict::Pass => Status::Pass,
                 Verdict::Softfail | Verdict::Neutral => Status::Warn,
                 Verdict::None | Verdict::Fail | Verdict::Permerror => Status::Fail,
                 Verdict::Temperror => Status::Unknown,
             };
-            let finding = Finding::new(status, format!("{} ({})", evaluation.verdict, evaluation.because()));
+            let finding = Finding::new(status, evaluation.sentence());
             match status {
                 Status::Warn | Status::Fail => finding.fix(fix::with_addresses(cx, domain).await),
                 _ => finding,
@@ -110,7 +110,7 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
 
 /// Something on the way could not be found out.
 fn unjudged(evaluation: &Evaluation) -> Finding {
-    Finding::unknown(format!("{} ({})", evaluation.verdict, evaluation.because()))
+    Finding::unknown(evaluation.sentence())
 }
 
 /// The name in EHLO; a domain audited by itself stands in for a host nobody named.
@@ -141,6 +141,8 @@ async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree)
         Some((_, Published::One(_))) => Finding::pass(format!("{include}, the record of {}, is included", provider.name)),
         Some((_, Published::Silent(silence))) => Abstain::Unknown(silence.clone()).into(),
         Some((_, _)) => Finding::fail(format!("{include} is included, but has no SPF record")),
+        // A record that nobody has seen may include it.
+        None if let Some(silence) = tree.silence() => Abstain::Unknown(silence).into(),
         None if provider.keeps_mail_from => {
             Finding::fail(format!("{} sends, but its record {include} is not included", provider.name))
                 .fix(fix::with_include(cx, domain, include).await)
@@ -225,9 +227,9 @@ async fn outlook_behind(cx: &Context, domain: &Name, relay: &Relayhost) -> Outlo
 async fn outlook_from(cx: &Context, domain: &Name, addresses: &[IpAddr], silence: Option<String>) -> Outlook {
     let evaluations = join_all(addresses.iter().map(|address| evaluation(cx, domain, *address))).await;
     let judged = || addresses.iter().zip(&evaluations);
-    let shown = |(address, evaluation): (&IpAddr, &Evaluation)| format!("{} from {address}", evaluation.verdict);
-    let unsettled = judged().find(|(_, evaluation)| evaluation.verdict == Verdict::Temperror).map(shown);
-    let failed = judged().find(|(_, evaluation)| !matches!(evaluation.verdict, Verdict::Pass | Verdict::Temperror));
+    let shown = |(address, evaluation): (&IpAddr, &Evaluation)| format!("{} from {address}", evaluation.settled());
+    let unsettled = judged().find(|(_, evaluation)| evaluation.settled() == Verdict::Temperror).map(shown);
+    let failed = judged().find(|(_, evaluation)| !matches!(evaluation.settled(), Verdict::Pass | Verdict::Temperror));
     match (failed.map(shown), unsettled.or(silence)) {
         (Some(failed), _) => Outlook::Fail(failed),
         (None, Some(unsettled)) => Outlook::Unknown(unsettled),
@@ -260,8 +262,8 @@ pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 async fn greeting(cx: &Context, hostname: &Name, address: IpAddr) -> Finding {
     let sender = Sender::new(address, &hostname.to_string(), "", cx.now);
     let evaluation = check_host(&cx.net.dns, &sender).await;
-    let sentence = format!("{} ({})", evaluation.verdict, evaluation.because());
-    let finding = match evaluation.verdict {
+    let sentence = evaluation.sentence();
+    let finding = match evaluation.settled() {
         Verdict::Pass => Finding::pass(sentence),
         Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
         Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(fix::for_greeting(cx, hostname).await),

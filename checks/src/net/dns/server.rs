@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     PATIENCE, Question, TRIES,
-    wire::{self, Reply},
+    wire::{self, Malformed, Reply},
 };
 use crate::net::Deadline;
 
@@ -46,11 +46,27 @@ pub(super) enum Failure {
     Unreachable(String),
     Code(ResponseCode, Option<String>),
     Malformed,
+    /// Whatever came, nothing of it was a reply to the question.
+    Mismatch,
+    /// A reply to the question, with records that are no answer to it.
+    Unfit,
     Referral,
+    /// TC is set over TCP too, where there is room for everything.
+    Truncated,
     TruncatedTcp(Box<Failure>),
 }
 
 impl Failure {
+    /// Whether the server may answer without EDNS: it does not know that (RFC 6891 section 7), or not this version, or says
+    /// something else that only EDNS can carry.
+    fn is_about_edns(&self) -> bool {
+        match self {
+            Self::Code(ResponseCode::FormErr | ResponseCode::NotImp, _) => true,
+            Self::Code(code, _) => u16::from(*code) > 15,
+            _ => false,
+        }
+    }
+
     /// Whether nothing came from the server.
     fn is_silence(&self) -> bool {
         matches!(self, Self::Timeout | Self::ClosedPort | Self::Unreachable(_))
@@ -95,15 +111,14 @@ impl Server {
                 udp => udp,
             };
             self.heard.fetch_or(!matches!(&reply, Err(failure) if failure.is_silence()), Ordering::Relaxed);
-            match reply.and_then(usable) {
+            match reply.and_then(|reply| usable(reply, question)) {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failure = failed,
             }
             if deadline.is_over() {
                 break;
             }
-            // An old server that does not know EDNS says so (RFC 6891 section 7).
-            edns &= !matches!(failure, Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp, _));
+            edns &= !failure.is_about_edns();
         }
         Err(failure)
     }
@@ -119,27 +134,36 @@ impl Server {
         let id = rand::random();
         let query = wire::query(id, question, edns).map_err(|error| Failure::Unreachable(error.to_string()))?;
         let length = u16::try_from(query.len()).map_err(|_| Failure::Malformed)?;
+        let mut failure = Failure::Timeout;
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
             stream.write_all(&[&length.to_be_bytes(), query.as_slice()].concat()).await?;
-            let length = stream.read_u16().await?;
-            let mut message = vec![0; usize::from(length)];
-            stream.read_exact(&mut message).await?;
-            io::Result::Ok(message)
+            loop {
+                let length = stream.read_u16().await?;
+                let mut message = vec![0; usize::from(length)];
+                stream.read_exact(&mut message).await?;
+                match Reply::to(question, &message).filter(|_| wire::id(&message) == Some(id)) {
+                    Some(reply) => return io::Result::Ok(reply),
+                    None => failure = Failure::Mismatch,
+                }
+            }
         };
-        let message = timeout_at(until, exchange).await.map_err(|_| Failure::Timeout)??;
-        match Reply::decode(&message) {
-            Ok(reply) if wire::id(&message) == Some(id) && reply.answers(question) => Ok(reply),
-            _ => Err(Failure::Malformed),
+        let exchanged = timeout_at(until, exchange).await;
+        match (exchanged, failure) {
+            (Ok(Ok(Ok(reply))), _) if reply.is_truncated() => Err(Failure::Truncated),
+            (Ok(Ok(reply)), _) => reply.map_err(Failure::from),
+            (Ok(Err(error)), Failure::Timeout) => Err(error.into()),
+            (Ok(Err(_)) | Err(_), failure) => Err(failure),
         }
     }
 }
 
 /// The reply, unless it is one that leaves the question open.
-fn usable(reply: Reply) -> Result<Reply, Failure> {
+fn usable(reply: Reply, question: &Question) -> Result<Reply, Failure> {
     match reply.code() {
         ResponseCode::NoError if reply.is_referral() => Err(Failure::Referral),
+        ResponseCode::NoError | ResponseCode::NXDomain if !reply.fits(question) => Err(Failure::Unfit),
         ResponseCode::NoError | ResponseCode::NXDomain => Ok(reply),
         code => Err(Failure::Code(code, reply.extended_error())),
     }
@@ -176,14 +200,15 @@ impl Channel {
             fail(&self.waiting, error.kind());
             return Err(error.into());
         }
+        let mut failure = Failure::Timeout;
         while let Ok(Some(answer)) = timeout_at(until, answers.recv()).await {
-            let reply = Reply::decode(&answer?).map_err(|_| Failure::Malformed)?;
-            // An answer to another question may be forged: the wait goes on.
-            if reply.answers(question) {
-                return Ok(reply);
+            match Reply::to(question, &answer?) {
+                Some(reply) => return reply.map_err(Failure::from),
+                // It may be forged: the wait goes on.
+                None => failure = Failure::Mismatch,
             }
         }
-        Err(Failure::Timeout)
+        Err(failure)
     }
 
     /// A place among those who wait, under an id that nobody else has.
@@ -245,6 +270,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl From<Malformed> for Failure {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
 impl From<io::ErrorKind> for Failure {
     fn from(kind: io::ErrorKind) -> Self {
         match kind {
@@ -272,13 +303,16 @@ impl fmt::Display for Failure {
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, " ({detail})"))
             }
             Self::Malformed => f.write_str("malformed answer"),
+            Self::Mismatch => f.write_str("no reply that fits the question"),
+            Self::Unfit => f.write_str("records that are no answer to the question"),
+            Self::Truncated => f.write_str("truncated again"),
             Self::Referral => f.write_str("a referral (the DNS server is not recursive, and the zone is not its own)"),
             Self::TruncatedTcp(failure) => write!(f, "truncated answer, and over TCP: {failure}"),
         }
     }
 }
 
-/// The RCODE as `dig` writes it (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
+/// The RCODE as `dig` writes it (RFC 1035 section 4.1.1, RFC 2136 section 2.2, RFC 6891 section 9).
 fn mnemonic(code: ResponseCode) -> String {
     match code {
         ResponseCode::FormErr => "FORMERR".to_owned(),
@@ -286,6 +320,10 @@ fn mnemonic(code: ResponseCode) -> String {
         ResponseCode::NotImp => "NOTIMP".to_owned(),
         ResponseCode::Refused => "REFUSED".to_owned(),
         ResponseCode::NotAuth => "NOTAUTH".to_owned(),
-        other => format!("RCODE {}", u16::from(other)),
+        // hickory calls 16 by its other name, that of TSIG.
+        other => match u16::from(other) {
+            16 => "BADVERS".to_owned(),
+            number => format!("RCODE {number}"),
+        },
     }
 }

@@ -23,7 +23,6 @@ pub(crate) const TYPE_SPF: RecordType = RecordType::Unknown(99);
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     header: Header,
-    questions: Vec<Query>,
     answers: Vec<Record>,
     authorities: Vec<Record>,
     additionals: Vec<Record>,
@@ -36,6 +35,7 @@ pub(super) struct Reply {
 struct Record {
     owner: Name,
     rtype: RecordType,
+    ttl: u32,
     data: Option<RData>,
 }
 
@@ -60,33 +60,107 @@ pub(super) fn id(message: &[u8]) -> Option<u16> {
     message.first_chunk().map(|octets| u16::from_be_bytes(*octets))
 }
 
+/// A reply to our question that cannot be read.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl From<DecodeError> for Malformed {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
 impl Reply {
-    /// Decodes a message. A record that is not understood does not spoil those beside it, unless it is of the type
-    /// that was asked for.
-    pub(super) fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+    /// What `message` replies to `question`; `None` where it is not a reply to it: another may follow that is (RFC 5452
+    /// section 9.1).
+    pub(super) fn to(question: &Question, message: &[u8]) -> Option<Result<Self, Malformed>> {
         let mut decoder = BinDecoder::new(message);
-        let header = Header::read(&mut decoder)?;
-        let counts = header.counts;
-        let questions = (0..counts.queries).map(|_| Query::read(&mut decoder)).collect::<Result<Vec<_>, _>>()?;
-        let asked = questions.first().map(Query::query_type);
-        let section = |decoder: &mut BinDecoder<'_>, count| {
-            (0..count).map(|_| Record::decode(decoder, asked)).collect::<Result<Vec<_>, _>>()
-        };
-        let answers = section(&mut decoder, counts.answers)?;
-        let size = decoder.index();
-        let authorities = section(&mut decoder, counts.authorities)?;
-        let additionals = section(&mut decoder, counts.additionals)?;
-        Ok(Self { header, questions, answers, authorities, additionals, size, message: message.to_vec() })
+        let header = Header::read(&mut decoder).ok()?;
+        let metadata = &header.metadata;
+        if metadata.message_type != MessageType::Response || metadata.op_code != OpCode::Query {
+            return None;
+        }
+        match header.counts.queries {
+            0 => {
+                let reply = Self::decode(header, question, message, decoder).ok()?;
+                reply.is_bare_error().then_some(Ok(reply))
+            }
+            1 => {
+                let echo = Query::read(&mut decoder).ok()?;
+                let is_ours = echo.query_class() == DNSClass::IN
+                    && echo.query_type() == question.rtype
+                    && question.name == echo.name().clone().into();
+                is_ours.then(|| Self::decode(header, question, message, decoder))
+            }
+            _ => None,
+        }
     }
 
-    /// Whether this answers that question. An error may come without it.
-    pub(super) fn answers(&self, question: &Question) -> bool {
-        let is_response = self.header.metadata.message_type == MessageType::Response;
-        match self.questions.first() {
-            Some(echo) => {
-                is_response && echo.query_type() == question.rtype && question.name == echo.name().clone().into()
-            }
-            None => is_response && self.code() != ResponseCode::NoError,
+    /// Decodes what follows the question. A record that is not understood does not spoil those beside it, unless it is
+    /// of the type that was asked for.
+    fn decode(
+        header: Header,
+        question: &Question,
+        message: &[u8],
+        mut decoder: BinDecoder<'_>,
+    ) -> Result<Self, Malformed> {
+        let mut reply = Self {
+            header,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            additionals: Vec::new(),
+            size: 0,
+            message: message.to_vec(),
+        };
+        // What is left of it is not used (RFC 2181 section 9), wherever it was cut.
+        if reply.is_truncated() {
+            return Ok(reply);
+        }
+        let counts = header.counts;
+        let section = |decoder: &mut BinDecoder<'_>, count| {
+            (0..count).map(|_| Record::decode(decoder, question.rtype)).collect::<Result<Vec<_>, _>>()
+        };
+        reply.answers = section(&mut decoder, counts.answers)?;
+        reply.size = decoder.index();
+        reply.authorities = section(&mut decoder, counts.authorities)?;
+        reply.additionals = section(&mut decoder, counts.additionals)?;
+        reply.extend_code()?;
+        Ok(reply)
+    }
+
+    /// Takes the upper bits of the code from the OPT record, of which there is one, in the additional section, at the root
+    /// (RFC 6891 sections 6.1.1 to 6.1.3).
+    fn extend_code(&mut self) -> Result<(), Malformed> {
+        let is_opt = |record: &&Record| record.rtype == RecordType::OPT;
+        let mut extensions = self.additionals.iter().filter(is_opt);
+        let extension = extensions.next();
+        let is_misplaced = self.answers.iter().chain(&self.authorities).any(|record| is_opt(&record));
+        if is_misplaced || extensions.next().is_some() || extension.is_some_and(|record| !record.owner.is_root()) {
+            return Err(Malformed);
+        }
+        if let Some(extension) = extension {
+            let [upper, ..] = extension.ttl.to_be_bytes();
+            self.header.metadata.merge_response_code(upper);
+        }
+        Ok(())
+    }
+
+    /// Whether it is an error and nothing else, as a server sends it that did not get as far as the question. That there
+    /// is nothing is not said without saying of what.
+    fn is_bare_error(&self) -> bool {
+        !matches!(self.code(), ResponseCode::NoError | ResponseCode::NXDomain) && self.answers.is_empty()
+    }
+
+    /// Whether the records are an answer to `question`, if there are any. Beside NXDOMAIN there are none but the CNAMEs that
+    /// lead to the name (RFC 6604 section 3).
+    pub(super) fn fits(&self, question: &Question) -> bool {
+        let aliases = self.aliases(&question.name);
+        let has_records = !self.records(aliases.last().unwrap_or(&question.name), question.rtype).is_empty();
+        let is_alias = self.is_alias(&question.name);
+        match self.is_nxdomain() {
+            _ if self.answers.is_empty() => true,
+            true => is_alias && !has_records,
+            false => is_alias || has_records,
         }
     }
 
@@ -182,8 +256,11 @@ impl Reply {
     /// Whether the server says neither what is at the end of a CNAME chain nor that there is nothing: an
     /// authoritative server does so where the chain leaves its zones.
     pub(super) fn leaves_open(&self, end: &Name, rtype: RecordType) -> bool {
+        // The SOA of a zone that the end is not in says nothing about it (RFC 2308 section 2.2).
+        let has_soa =
+            self.authorities.iter().any(|record| record.rtype == RecordType::SOA && end.is_within(&record.owner));
         self.code() == ResponseCode::NoError
-            && !self.has_authority(RecordType::SOA)
+            && !has_soa
             && !self.answers.iter().any(|record| record.rtype == rtype && record.owner == *end)
     }
 
@@ -216,28 +293,29 @@ fn meaning(extended_error: u16) -> Option<&'static str> {
 }
 
 impl Record {
-    fn decode(decoder: &mut BinDecoder<'_>, asked: Option<RecordType>) -> Result<Self, DecodeError> {
+    fn decode(decoder: &mut BinDecoder<'_>, asked: RecordType) -> Result<Self, DecodeError> {
         let owner = WireName::read(decoder)?.into();
         let rtype = RecordType::read(decoder)?;
         let class = decoder.read_u16()?.unverified(/* compared below */);
-        let _ttl = decoder.read_u32()?;
+        let ttl = decoder.read_u32()?.unverified(/* looked at in OPT alone */);
         let length = decoder.read_u16()?;
         let start = decoder.index();
         let octets =
             decoder.read_slice(usize::from(length.unverified(/* only a bound */)))?.unverified(/* decoded below */);
+        // A record of another class is of no type that anybody here asks for.
         if class != u16::from(DNSClass::IN) && rtype != RecordType::OPT {
-            return Ok(Self { owner, rtype, data: None });
+            return Ok(Self { owner, rtype: RecordType::ZERO, ttl, data: None });
         }
         // A TXT record without even an empty string is against RFC 1035 section 3.3.14, but it is published.
         if octets.is_empty() && rtype == RecordType::TXT {
-            return Ok(Self { owner, rtype, data: Some(RData::TXT(TXT::from_bytes(vec![b""]))) });
+            return Ok(Self { owner, rtype, ttl, data: Some(RData::TXT(TXT::from_bytes(vec![b""]))) });
         }
         let start = u16::try_from(start).map_err(|_| DecodeError::InsufficientBytes)?;
         let form = if rtype == TYPE_SPF { RecordType::TXT } else { rtype };
         match RData::read(&mut decoder.clone(start), form, length) {
-            Ok(data) => Ok(Self { owner, rtype, data: Some(data) }),
-            Err(error) if Some(rtype) == asked || rtype == RecordType::CNAME => Err(error),
-            Err(_) => Ok(Self { owner, rtype, data: None }),
+            Ok(data) => Ok(Self { owner, rtype, ttl, data: Some(data) }),
+            Err(error) if rtype == asked || rtype == RecordType::CNAME => Err(error),
+            Err(_) => Ok(Self { owner, rtype, ttl, data: None }),
         }
     }
 }
