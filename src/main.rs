@@ -23,6 +23,7 @@ use anyhow::{Context as _, ensure};
 use checks::{
     Context, Plan, Report,
     net::{Deadline, Net},
+    text::line,
 };
 
 use crate::{
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     match cli::command(std::env::args_os()).and_then(run) {
         Ok(code) => code,
         Err(error) => {
-            let complaint = printable(&format!("{error:#}"));
+            let complaint = line(&format!("{error:#}"));
             // Where stderr is closed there is nobody left to tell.
             let _ = writeln!(io::stderr(), "mail-preflight: {complaint}");
             ExitCode::from(2)
@@ -91,17 +92,6 @@ async fn audit(
 
     output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
     Ok(ExitCode::from(exit_code(&report, choice.strict)))
-}
-
-/// What was typed may hold anything; a terminal is shown one line of it and no control characters.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, c| {
-        match c {
-            c if c.is_control() => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-        shown
-    })
 }
 
 /// A failure outweighs what could not be found out: the admin has something to do already.

@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::Context;
-use checks::{Evaluation, Sender, Verdict, check_host, net::Deadline};
+use checks::{
+    Evaluation, Sender, Verdict, check_host,
+    net::Deadline,
+    text::{self, line},
+};
 
 use crate::{
     cli::{Identity, Options},
@@ -37,16 +41,16 @@ pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options)
 
 fn table(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{BOLD}{}{BOLD:#}", evaluation.verdict)?;
-    writeln!(out, "{} at {}", evaluation.because(), evaluation.path.join(" → "))?;
+    writeln!(out, "{} at {}", line(&evaluation.because()), line(&evaluation.path.join(" → ")))?;
     if let Some(explanation) = &evaluation.explanation {
-        writeln!(out, "{explanation}")?;
+        writeln!(out, "{}", line(explanation))?;
     }
     writeln!(out)?;
-    evaluation.transcript().lines().try_for_each(|line| writeln!(out, "{line}"))?;
+    evaluation.transcript().lines().try_for_each(|step| writeln!(out, "{}", line(step)))?;
     writeln!(out, "{DIM}{} of 10 lookups, {} of 2 void{DIM:#}", evaluation.lookups, evaluation.void_lookups)
 }
 
 fn json(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, evaluation)?;
+    serde_json::to_writer_pretty(&mut *out, &text::value(serde_json::to_value(evaluation)?))?;
     writeln!(out)
 }

@@ -8,6 +8,7 @@ use checks::{
     SignerKey, Target, TlsLevel, TlsPolicy,
     net::{Deadline, dns::Dns, tls::Anchors},
 };
+    text::line,
 
 use crate::{cli, evidence, prompt};
 

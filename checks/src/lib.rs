@@ -15,6 +15,7 @@ mod report;
 mod secret;
 mod tags;
 mod target;
+pub mod text;
 mod versioned;
 
 pub mod net;

@@ -20,6 +20,7 @@ use x509_parser::{
 };
 
 use super::{Anchors, Fault, moment, parsed};
+use crate::text::line;
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
 pub(super) const LONGEST_PATH: usize = 10;
@@ -306,7 +307,7 @@ fn unknown_extension(link: &Link<'_>) -> Option<Fault> {
 
 /// A distinguished name in a sentence.
 pub(super) fn shown(name: &X509Name<'_>) -> String {
-    let text = name.to_string();
+    let text = line(&name.to_string());
     if text.is_empty() { "(no name)".to_owned() } else { shortened(&text) }
 }
 
