@@ -84,6 +84,7 @@ pub(crate) struct Subject {
     /// The name the server calls itself: Postfix's myhostname, the EHLO name
     pub(crate) hostname: Option<Name>,
     #[command(flatten)]
+    #[arg(value_parser = hostname)]
     pub(crate) host: Host,
     #[command(flatten)]
     pub(crate) dkim: Dkim,
@@ -314,11 +315,28 @@ fn one_line(complaint: &str) -> String {
 }
 
 fn domain(text: &str) -> Result<Name, String> {
-    match text.rsplit_once('@') {
-        Some((_, domain)) => Err(format!("is an address, expected its domain: {domain}")),
-        None => text.parse(),
+    if let Some((_, domain)) = text.rsplit_once('@') {
+        return Err(format!("is an address, expected its domain: {domain}"));
+    }
+    let domain: Name = text.parse()?;
+    match domain.is_mailable() {
+        true => Ok(domain),
+        false => Err("is no domain that mail can be sent from: expected letters, digits and hyphens".to_owned()),
     }
 }
+/// Whatever else may be wrong with a name is told by a finding.
+fn hostname(text: &str) -> Result<Name, String> {
+    match text {
+        text if text.contains('@') => Err("is an address, expected the name of a host".to_owned()),
+        text if text.contains("://") => Err("is a URL, expected the name of a host".to_owned()),
+        text if text.starts_with('[') && text.contains("]:") => {
+            Err("has a port, expected the name of a host; a relay is named with --relay".to_owned())
+        }
+        text => text.parse(),
+    }
+}
+
+/// A domain that addresses have: it stands in MAIL FROM.
 
 fn dkim_key(text: &str) -> Result<(Selector, PathBuf), String> {
     let (selector, file) = text.split_once('=').ok_or("expected SELECTOR=FILE or SELECTOR@DOMAIN=FILE")?;

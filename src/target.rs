@@ -29,7 +29,7 @@ pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
     let selectors = selectors(dkim.selector, &dkim_keys, message.as_ref());
     let domains = match (host.domain.is_empty(), &hostname, &message) {
         (false, _, _) => distinct(host.domain),
-        (true, None, Some(message)) => message.author_domain().into_iter().collect(),
+        (true, None, Some(message)) => message.author_domain().filter(Name::is_mailable).into_iter().collect(),
         (true, hostname, _) => default_domain(hostname.as_ref()),
     };
     let tls = tls_policy(&relay)?;
@@ -82,7 +82,8 @@ fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
     };
     let parent = hostname.parent();
     let is_shared = parent.depth() < 2 || parent.is_public_suffix();
-    vec![if is_shared { hostname.clone() } else { parent }]
+    let domain = if is_shared { hostname.clone() } else { parent };
+    Some(domain).filter(Name::is_mailable).into_iter().collect()
 }
 
 /// The selectors that were typed, and those that the keys and the message imply.
@@ -261,6 +262,8 @@ mod tests {
         for (zone, date) in checks::RETIRED_BLOCKLISTS {
             let complaint = live(vec![name("dnsbl.example"), name(zone)]).unwrap_err().to_string();
             assert!(complaint.contains(zone) && complaint.contains(date), "{complaint}");
+            ("mail.a>b.example", None),
+            ("m;ail.b.example", Some("b.example")),
         }
         assert_eq!(live(vec![name("dnsbl.example"), name("DNSBL.example.")]).unwrap(), [name("dnsbl.example")]);
     }

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
     os::unix::ffi::OsStrExt,
+    sync::{Arc, Mutex},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -10,7 +12,7 @@ use fixtures::World;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::villain::{self, Resolver, Run, program, run};
+use super::villain::{self, Resolver, Run, program, run, server};
 
 /// 2026-11-20T15:00:00Z.
 const NOW: u64 = 1_795_186_800;
@@ -282,4 +284,104 @@ fn what_a_reply_is_explained_by_is_ours() {
     let seen = run(&["explain", &format!("550-5.7.26 {}", hostile("reply"))]);
     assert_eq!(seen.code, Some(0), "{seen:?}");
     assert_clean("explain", &seen.stdout);
+}
+
+/// What a relay was told, and a report on an audit of names that end, quote or comment.
+#[test]
+fn a_name_ends_no_line_and_no_path() {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let relay = server(move |stream, _| {
+        let mut out = stream.try_clone().unwrap();
+        out.write_all(b"220 relay.test\r\n").unwrap();
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            heard.lock().unwrap().push(line);
+            let _ = out.write_all(b"250 relay.test\r\n");
+        }
+    });
+    let relay = format!("[127.0.0.1]:{}", relay.port());
+    // Every name exists and has nothing.
+    let resolver = Resolver::open(|query, _| vec![empty(query)]);
+    let server = resolver.address.to_string();
+    for odd in [
+        "a;b", "a\"b", "a>b", "a<b", "a'b", "a\\b", "a(b", "a$b", "a`b`", "$(id)", "-f", "+x", "a/b", "a?b", "a#b",
+        "a:b",
+    ] {
+        let (host, domain) = (format!("{odd}.test"), format!("mail.{odd}.test"));
+        let message = TempDir::new().unwrap();
+        let file = message.path().join("-x;y'.eml");
+        fs::write(&file, format!("From: a@{host}\n\nhello\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let selector = format!("--selector={odd}");
+        let more = ["--relay", &relay, "--rcpt", "b@c.test", "--tls-level", "none", &selector, "--dnsbl", &host];
+        let by_message = ["--message", file];
+        for subject in [&["--", &host][..], &["--", &domain], &by_message, &[by_message[0], file, "m.test"]] {
+            let rest = ["--resolver", &server, "--timeout", "10s", "--format", "json"];
+            let args = [&["check"], &more[..], &rest, subject].concat();
+            let seen = run(&args);
+            assert!(matches!(seen.code, Some(0 | 1 | 3)), "{args:?}: {seen:?}");
+            for finding in seen.report()["findings"].as_array().unwrap() {
+                assert_safe(finding);
+            }
+        }
+        for option in ["--domain", "--mail-from"] {
+            let seen = run(&["check", "m.test", option, &host]);
+            let is_fine = odd.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+            assert!(is_fine || seen.code == Some(2), "{option} {host}: {seen:?}");
+        }
+    }
+    let said = said.lock().unwrap();
+    let paths: Vec<&String> =
+        said.iter().filter(|line| line.starts_with("MAIL FROM") || line.starts_with("RCPT")).collect();
+    assert!(!paths.is_empty());
+    for line in paths {
+        let path = line.split_once(":<").unwrap().1.strip_suffix('>').unwrap();
+        assert!(path.chars().all(|c| c.is_ascii_alphanumeric() || ".-_@".contains(c)), "{line:?}");
+    }
+}
+
+/// Nothing in a zone line ends or opens anything outside of quotes, and a shell runs one program with plain words.
+fn assert_safe(finding: &Value) {
+    if let ("zone", Some(text)) = (finding["fix"]["kind"].as_str().unwrap_or_default(), finding["fix"]["text"].as_str())
+    {
+        let (mut chars, mut is_quoted) = (text.chars(), false);
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => drop(chars.next().unwrap()),
+                '"' => is_quoted = !is_quoted,
+                ';' | '(' | ')' | '$' | '@' if !is_quoted => panic!("{c:?} in {text}"),
+                _ => {}
+            }
+        }
+        assert!(!is_quoted, "{text}");
+    }
+    for seen in finding["evidence"].as_array().into_iter().flatten() {
+        let command = seen["command"].as_str().unwrap();
+        let (mut chars, mut is_quoted, mut plain) = (command.chars(), false, String::new());
+        while let Some(c) = chars.next() {
+            match c {
+                '\'' => is_quoted = !is_quoted,
+                '\\' if !is_quoted => drop(chars.next().unwrap()),
+                c if !is_quoted => plain.push(c),
+                _ => {}
+            }
+        }
+        assert!(!is_quoted, "{command}");
+        let ours = plain.replace("| grep ^", "").replace("| base64", "");
+        assert!(!ours.contains([';', '`', '"', '>', '<', '&', '(', '#', '|', '\n']), "{command}");
+        if let Some(words) = command.strip_prefix("dig ") {
+            let name = words.rsplit(' ').nth(1).unwrap_or_default().trim_matches('\'');
+            assert!(!name.starts_with(['-', '+', '@']) || words.contains("-q ") || words.contains("-x "), "{command}");
+        }
+    }
+}
+
+/// The answer that there is nothing of that type.
+fn empty(query: &[u8]) -> Vec<u8> {
+    let question_end = 12 + query[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+    let mut message = query[..question_end].to_vec();
+    message[2] |= 0x80;
+    message[3] = 0x80;
+    message[6..12].fill(0);
+    message
 }
