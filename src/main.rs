@@ -73,14 +73,15 @@ async fn audit(
         .map_err(|unknown| anyhow::anyhow!("no check or family {:?}: did you mean {}?", unknown.id, unknown.nearest))?;
     ensure!(!plan.is_empty(), "--only and --skip leave nothing to check: see 'mail-preflight list'");
     let is_forced = subject.login.force;
-    let mut target = target::target(subject)?;
+    let mut deadline = Deadline::after(options.timeout);
+    let mut target = target::target(subject, &mut deadline)?;
     let guard = lockout.and_then(|lockout| lockout.entry(&target).map(|entry| (lockout, entry)));
     if let (Some((lockout, entry)), Some(credentials), false) = (&guard, &mut target.sasl, is_forced) {
         credentials.barred_until = lockout.barred_until(entry, clock.now);
     }
     let output = Output::open(&options)?;
 
-    let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
+    let started = Instant::now();
     let dns = target::dns(&options, deadline)?;
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;

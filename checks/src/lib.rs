@@ -5,6 +5,7 @@
 mod address;
 mod check;
 mod context;
+pub mod file;
 mod finding;
 mod mailbox;
 mod message;

@@ -27,7 +27,12 @@ impl Deadline {
     }
 
     /// Whether there is no time left.
-    pub(crate) fn is_over(&self) -> bool {
+    /// The same time, from now on: what a person took to type is not the audit's.
+    pub fn anew(self) -> Self {
+        Self::after(self.budget)
+    }
+
+    pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
     }
 
@@ -42,8 +47,18 @@ impl Deadline {
     }
 
     /// `no answer within 60s`, for what the deadline cut short.
+    /// What is left.
+    pub(crate) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// `60s`: all there was.
+    pub(crate) fn budget(&self) -> impl fmt::Display {
+        humantime::format_duration(self.budget)
+    }
+
     pub(crate) fn reason(&self) -> String {
-        format!("no answer within {}", humantime::format_duration(self.budget))
+        format!("no answer within {}", self.budget())
     }
 }
 

@@ -330,6 +330,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::net::Deadline;
 
     const NOW: Duration = Duration::from_secs(1_795_000_000);
 
@@ -368,7 +369,7 @@ mod tests {
             std::thread::current().id()
         ));
         fs::write(&file, anchors.iter().map(|anchor| anchor.pem.as_str()).collect::<String>()).unwrap();
-        let anchors = Anchors::load(Some(&file), None).unwrap();
+        let anchors = Anchors::load(Some(&file), None, Deadline::after(Duration::from_secs(60))).unwrap();
         fs::remove_file(&file).unwrap();
         let chain: Vec<_> = chain.iter().map(|made| made.der.clone()).collect();
         let words = |fault: &Fault| format!("{}: {fault}", fault.word());
@@ -468,7 +469,7 @@ mod tests {
     #[test]
     fn no_certificate_is_too_strange() {
         let garbage = CertificateDer::from(vec![0x30, 0x82, 0xff]);
-        let anchors = Anchors::load(None, None).unwrap();
+        let anchors = Anchors::load(None, None, Deadline::after(Duration::from_secs(60))).unwrap();
         let words = faults(&[garbage], &anchors, UNIX_EPOCH + NOW);
         assert!(matches!(words.as_slice(), [Fault::Unreadable(_)]), "{words:?}");
         let old = made("old", None, |params| params.not_before = date_time_ymd(1955, 1, 1));
