@@ -34,6 +34,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    output::endure_limits();
     match cli::command(std::env::args_os()).and_then(run) {
         Ok(code) => code,
         Err(error) => {
@@ -79,7 +80,7 @@ async fn audit(
     if let (Some((lockout, entry)), Some(credentials), false) = (&guard, &mut target.sasl, is_forced) {
         credentials.barred_until = lockout.barred_until(entry, clock.now);
     }
-    let output = Output::open(&options)?;
+    let output = Output::open(&options, deadline)?;
 
     let started = Instant::now();
     let dns = target::dns(&options, deadline)?;

@@ -24,8 +24,9 @@ use crate::{
 /// Evaluates one sender and writes what came of it.
 pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options) -> anyhow::Result<ExitCode> {
     let sender = Sender::new(ip, identity.helo()?, &identity.from, Clock::from_environment()?.now);
-    let output = Output::open(options)?;
-    let dns = target::dns(options, Deadline::after(options.timeout))?;
+    let deadline = Deadline::after(options.timeout);
+    let output = Output::open(options, deadline)?;
+    let dns = target::dns(options, deadline)?;
     let evaluation = check_host(&dns, &sender).await;
     let written = output.write(|_, out| match options.format {
         Format::Table => table(&evaluation, out),
