@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = match command {
+    match command {
         Command::Check { subject, choice, options } => {
             runtime.block_on(audit(*subject, choice, options, Lockout::of_user()))
         }
@@ -56,10 +56,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo { world, choice, options } => runtime.block_on(demo::audit(&world, choice, options)),
         Command::List => explain::list(),
         Command::Explain { check } => explain::explain(&check),
-    };
-    // A thread that still hashes for a server that asks too much is not waited for.
-    runtime.shutdown_background();
-    outcome
+    }
 }
 
 /// What was typed becomes a target, the target a plan, the plan a report, the report an exit code.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{Evidence, Name};
 
+mod aside;
 pub(crate) mod dane;
 pub mod dns;
 pub mod https;
@@ -26,12 +27,12 @@ impl Deadline {
         Self { at: Instant::now() + budget, budget }
     }
 
-    /// Whether there is no time left.
     /// The same time, from now on: what a person took to type is not the audit's.
     pub fn anew(self) -> Self {
         Self::after(self.budget)
     }
 
+    /// Whether there is no time left.
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
     }
@@ -46,7 +47,6 @@ impl Deadline {
         Instant::now() + self.at.saturating_duration_since(Instant::now()) / 2
     }
 
-    /// `no answer within 60s`, for what the deadline cut short.
     /// What is left.
     pub(crate) fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
@@ -57,6 +57,7 @@ impl Deadline {
         humantime::format_duration(self.budget)
     }
 
+    /// `no answer within 60s`, for what the deadline cut short.
     pub(crate) fn reason(&self) -> String {
         format!("no answer within {}", self.budget())
     }
