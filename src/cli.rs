@@ -6,16 +6,18 @@ use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    process,
     time::Duration,
 };
 
+use anyhow::Context;
 use checks::{Mailbox, MechanismFilter, Name, Protocols, Redirect, Relayhost, SecurityOptions, Selector, TlsLevel};
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::render::Format;
+use crate::{output::Output, render::Format};
 
 const EXIT_CODES: &str = "\
 Exit code: 0 nothing failed, 1 something failed (with --strict: or warned), 2 bad usage or
@@ -82,9 +84,9 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Subject {
     /// The name the server calls itself: Postfix's myhostname, the EHLO name
+    #[arg(value_parser = hostname)]
     pub(crate) hostname: Option<Name>,
     #[command(flatten)]
-    #[arg(value_parser = hostname)]
     pub(crate) host: Host,
     #[command(flatten)]
     pub(crate) dkim: Dkim,
@@ -292,7 +294,11 @@ pub(crate) enum Color {
 pub(crate) fn command(args: impl IntoIterator<Item: Into<OsString> + Clone>) -> anyhow::Result<Command> {
     match Line::try_parse_from(args) {
         Ok(line) => Ok(line.command),
-        Err(help) if !help.use_stderr() => help.exit(),
+        Err(help) if !help.use_stderr() => {
+            let said = Output::standard().write(|_, out| write!(out, "{}", help.render().ansi()));
+            said.context("cannot write to standard output")?;
+            process::exit(0)
+        }
         Err(error) => Err(anyhow::Error::msg(one_line(&error.render().to_string()))),
     }
 }
@@ -314,16 +320,6 @@ fn one_line(complaint: &str) -> String {
     line
 }
 
-fn domain(text: &str) -> Result<Name, String> {
-    if let Some((_, domain)) = text.rsplit_once('@') {
-        return Err(format!("is an address, expected its domain: {domain}"));
-    }
-    let domain: Name = text.parse()?;
-    match domain.is_mailable() {
-        true => Ok(domain),
-        false => Err("is no domain that mail can be sent from: expected letters, digits and hyphens".to_owned()),
-    }
-}
 /// Whatever else may be wrong with a name is told by a finding.
 fn hostname(text: &str) -> Result<Name, String> {
     match text {
@@ -337,6 +333,16 @@ fn hostname(text: &str) -> Result<Name, String> {
 }
 
 /// A domain that addresses have: it stands in MAIL FROM.
+fn domain(text: &str) -> Result<Name, String> {
+    if let Some((_, domain)) = text.rsplit_once('@') {
+        return Err(format!("is an address, expected its domain: {domain}"));
+    }
+    let domain: Name = text.parse()?;
+    match domain.is_mailable() {
+        true => Ok(domain),
+        false => Err("is no domain that mail can be sent from: expected letters, digits and hyphens".to_owned()),
+    }
+}
 
 fn dkim_key(text: &str) -> Result<(Selector, PathBuf), String> {
     let (selector, file) = text.split_once('=').ok_or("expected SELECTOR=FILE or SELECTOR@DOMAIN=FILE")?;
