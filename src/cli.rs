@@ -6,16 +6,18 @@ use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    process,
     time::Duration,
 };
 
+use anyhow::Context;
 use checks::{Mailbox, MechanismFilter, Name, Protocols, Redirect, Relayhost, SecurityOptions, Selector, TlsLevel};
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::render::Format;
+use crate::{output::Output, render::Format};
 
 const EXIT_CODES: &str = "\
 Exit code: 0 nothing failed, 1 something failed (with --strict: or warned), 2 bad usage or
@@ -82,6 +84,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Subject {
     /// The name the server calls itself: Postfix's myhostname, the EHLO name
+    #[arg(value_parser = hostname)]
     pub(crate) hostname: Option<Name>,
     #[command(flatten)]
     pub(crate) host: Host,
@@ -291,7 +294,11 @@ pub(crate) enum Color {
 pub(crate) fn command(args: impl IntoIterator<Item: Into<OsString> + Clone>) -> anyhow::Result<Command> {
     match Line::try_parse_from(args) {
         Ok(line) => Ok(line.command),
-        Err(help) if !help.use_stderr() => help.exit(),
+        Err(help) if !help.use_stderr() => {
+            let said = Output::standard().write(|_, out| write!(out, "{}", help.render().ansi()));
+            said.context("cannot write to standard output")?;
+            process::exit(0)
+        }
         Err(error) => Err(anyhow::Error::msg(one_line(&error.render().to_string()))),
     }
 }
@@ -313,10 +320,27 @@ fn one_line(complaint: &str) -> String {
     line
 }
 
+/// Whatever else may be wrong with a name is told by a finding.
+fn hostname(text: &str) -> Result<Name, String> {
+    match text {
+        text if text.contains('@') => Err("is an address, expected the name of a host".to_owned()),
+        text if text.contains("://") => Err("is a URL, expected the name of a host".to_owned()),
+        text if text.starts_with('[') && text.contains("]:") => {
+            Err("has a port, expected the name of a host; a relay is named with --relay".to_owned())
+        }
+        text => text.parse(),
+    }
+}
+
+/// A domain that addresses have: it stands in MAIL FROM.
 fn domain(text: &str) -> Result<Name, String> {
-    match text.rsplit_once('@') {
-        Some((_, domain)) => Err(format!("is an address, expected its domain: {domain}")),
-        None => text.parse(),
+    if let Some((_, domain)) = text.rsplit_once('@') {
+        return Err(format!("is an address, expected its domain: {domain}"));
+    }
+    let domain: Name = text.parse()?;
+    match domain.is_mailable() {
+        true => Ok(domain),
+        false => Err("is no domain that mail can be sent from: expected letters, digits and hyphens".to_owned()),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Files that prove something about the signer: private keys, of which only the public half leaves here, and a message.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use asn1_rs::{Any, FromDer, Tag};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use checks::{Message, PublicKey, Selector, SignerKey};
+use checks::{
+    Message, PublicKey, Selector, SignerKey,
+    file::{self, Extent},
+    net::Deadline,
+};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use zeroize::Zeroizing;
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 const LONGEST_KEY: usize = 65_536;
 
 /// What large receivers take, as a message.
-const LONGEST_MESSAGE: u64 = 50 * 1024 * 1024;
+const LONGEST_MESSAGE: usize = 50 * 1024 * 1024;
 
 /// rsaEncryption (RFC 8017 appendix A.1), as DER has it.
 const RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
@@ -26,35 +26,31 @@ const RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const ED25519: [u8; 3] = [0x2b, 0x65, 0x70];
 
 /// The public halves of the typed keys.
-pub(crate) fn signer_keys(typed: Vec<(Selector, PathBuf)>) -> anyhow::Result<Vec<SignerKey>> {
+pub(crate) fn signer_keys(typed: Vec<(Selector, PathBuf)>, deadline: Deadline) -> anyhow::Result<Vec<SignerKey>> {
     let mut keys: Vec<SignerKey> = Vec::new();
     for (selector, path) in typed {
         let file = path.display().to_string();
         let twice = keys.iter().any(|known| known.selector == selector);
         ensure!(!twice, "--dkim-key: the selector {} stands twice", selector.name);
-        let public = public_half(&path).with_context(|| format!("--dkim-key {file}"))?;
+        let public = public_half(&path, deadline).with_context(|| format!("--dkim-key {file}"))?;
         keys.push(SignerKey { selector, file, public });
     }
     Ok(keys)
 }
 
 /// The message to judge.
-pub(crate) fn message(file: &Path) -> anyhow::Result<Message> {
+pub(crate) fn message(file: &Path, deadline: Deadline) -> anyhow::Result<Message> {
     let place = || format!("--message {}", file.display());
-    let mut octets = Vec::new();
-    let read = match file.as_os_str() == "-" {
-        true => io::stdin().lock().take(LONGEST_MESSAGE + 1).read_to_end(&mut octets),
-        false => File::open(file).and_then(|file| file.take(LONGEST_MESSAGE + 1).read_to_end(&mut octets)),
+    let octets = match file.as_os_str() == "-" {
+        true => file::standard_input(LONGEST_MESSAGE, deadline),
+        false => file::read(file, LONGEST_MESSAGE, Extent::Whole, deadline),
     };
-    let length = read.with_context(place)?;
-    ensure!(length as u64 <= LONGEST_MESSAGE, "{}: is longer than 50 MiB", place());
+    let octets = octets.with_context(place)?;
     Message::read(&file.display().to_string(), &octets).map_err(anyhow::Error::msg).with_context(place)
 }
 
-fn public_half(file: &Path) -> anyhow::Result<PublicKey> {
-    // Room for all of it: a buffer that grows leaves copies of itself behind.
-    let mut octets = Zeroizing::new(Vec::with_capacity(LONGEST_KEY));
-    File::open(file).and_then(|file| file.take(LONGEST_KEY as u64).read_to_end(&mut octets))?;
+fn public_half(file: &Path, deadline: Deadline) -> anyhow::Result<PublicKey> {
+    let octets = file::read(file, LONGEST_KEY, Extent::Whole, deadline)?;
     let Ok(text) = std::str::from_utf8(&octets) else { bail!("is not text, expected a private key in PEM") };
     of_pem(text)
 }

@@ -23,6 +23,7 @@ use anyhow::{Context as _, ensure};
 use checks::{
     Context, Plan, Report,
     net::{Deadline, Net},
+    text::line,
 };
 
 use crate::{
@@ -33,10 +34,11 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    output::endure_limits();
     match cli::command(std::env::args_os()).and_then(run) {
         Ok(code) => code,
         Err(error) => {
-            let complaint = printable(&format!("{error:#}"));
+            let complaint = line(&format!("{error:#}"));
             // Where stderr is closed there is nobody left to tell.
             let _ = writeln!(io::stderr(), "mail-preflight: {complaint}");
             ExitCode::from(2)
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = match command {
+    match command {
         Command::Check { subject, choice, options } => {
             runtime.block_on(audit(*subject, choice, options, Lockout::of_user()))
         }
@@ -54,10 +56,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo { world, choice, options } => runtime.block_on(demo::audit(&world, choice, options)),
         Command::List => explain::list(),
         Command::Explain { check } => explain::explain(&check),
-    };
-    // A thread that still hashes for a server that asks too much is not waited for.
-    runtime.shutdown_background();
-    outcome
+    }
 }
 
 /// What was typed becomes a target, the target a plan, the plan a report, the report an exit code.
@@ -72,14 +71,15 @@ async fn audit(
         .map_err(|unknown| anyhow::anyhow!("no check or family {:?}: did you mean {}?", unknown.id, unknown.nearest))?;
     ensure!(!plan.is_empty(), "--only and --skip leave nothing to check: see 'mail-preflight list'");
     let is_forced = subject.login.force;
-    let mut target = target::target(subject)?;
+    let mut deadline = Deadline::after(options.timeout);
+    let mut target = target::target(subject, &mut deadline)?;
     let guard = lockout.and_then(|lockout| lockout.entry(&target).map(|entry| (lockout, entry)));
     if let (Some((lockout, entry)), Some(credentials), false) = (&guard, &mut target.sasl, is_forced) {
         credentials.barred_until = lockout.barred_until(entry, clock.now);
     }
-    let output = Output::open(&options)?;
+    let output = Output::open(&options, deadline)?;
 
-    let (started, deadline) = (Instant::now(), Deadline::after(options.timeout));
+    let started = Instant::now();
     let dns = target::dns(&options, deadline)?;
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
@@ -91,17 +91,6 @@ async fn audit(
 
     output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
     Ok(ExitCode::from(exit_code(&report, choice.strict)))
-}
-
-/// What was typed may hold anything; a terminal is shown one line of it and no control characters.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, c| {
-        match c {
-            c if c.is_control() => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-        shown
-    })
 }
 
 /// A failure outweighs what could not be found out: the admin has something to do already.

@@ -1,18 +1,23 @@
-//! Where the words go: a file that was opened before anything was asked, or standard output.
+//! What the words look like, and where they go: to a place that was found good before anything was asked.
 
 use std::{
     env,
-    fs::{File, OpenOptions},
     io::{self, IsTerminal, Write},
+    path::Path,
 };
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
 use anyhow::Context;
+use checks::net::Deadline;
 
+use self::place::Place;
+pub(crate) use self::place::endure_limits;
 use crate::{
     cli::{Color, Options},
     render::Page,
 };
+
+mod place;
 
 /// The width where there is no terminal and no `$COLUMNS`.
 const DEFAULT_WIDTH: usize = 100;
@@ -22,34 +27,36 @@ const LEAST_WIDTH: usize = 60;
 
 /// Where the words go, and what they should look like there.
 pub(crate) struct Output {
-    file: Option<File>,
+    place: Place,
     page: Page,
     is_coloured: bool,
 }
 
 impl Output {
     /// As the options say. The old contents of a file stay until there is a new report.
-    pub(crate) fn open(options: &Options) -> anyhow::Result<Self> {
-        let open = |path| OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = options.output.as_ref().map(|path| {
-            open(path).with_context(|| format!("--output {}: expected a file that can be written", path.display()))
-        });
-        Ok(Self::to(file.transpose()?, options.color, options.verbose))
+    pub(crate) fn open(options: &Options, deadline: Deadline) -> anyhow::Result<Self> {
+        let unfit = |path: &Path| format!("--output {}: expected a file that can be written", path.display());
+        let place = match &options.output {
+            Some(path) => Place::open(path, deadline).with_context(|| unfit(path))?,
+            None => Place::Standard,
+        };
+        Ok(Self::to(place, options.color, options.verbose))
     }
 
     /// Standard output, for what is no report.
     pub(crate) fn standard() -> Self {
-        Self::to(None, Color::Auto, false)
+        Self::to(Place::Standard, Color::Auto, false)
     }
 
-    fn to(file: Option<File>, color: Color, is_verbose: bool) -> Self {
+    fn to(place: Place, color: Color, is_verbose: bool) -> Self {
+        let is_standard = matches!(place, Place::Standard);
         let is_coloured = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => file.is_none() && AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            Color::Auto => is_standard && AutoStream::choice(&io::stdout()) != ColorChoice::Never,
         };
-        let page = Page { width: width(file.is_none()), is_verbose };
-        Self { file, page, is_coloured }
+        let page = Page { width: width(is_standard), is_verbose };
+        Self { place, page, is_coloured }
     }
 
     /// Writes what `render` writes, without its colours where they do not belong.
@@ -57,31 +64,11 @@ impl Output {
         let mut styled = Vec::new();
         render(&self.page, &mut styled)?;
         let text = if self.is_coloured { styled } else { strip_bytes(&styled).into_vec() };
-        match self.file {
-            Some(file) => replace(file, &text),
-            None => tolerant(print(&text)),
+        match self.place.write(&text) {
+            // Who closes the pipe (`| head`) has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
         }
-    }
-}
-
-fn replace(mut file: File, text: &[u8]) -> io::Result<()> {
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(text)
-}
-
-fn print(text: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text)?;
-    stdout.flush()
-}
-
-/// Who closes the pipe (`| head`) has read enough.
-fn tolerant(written: io::Result<()>) -> io::Result<()> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
     }
 }
 

@@ -4,10 +4,16 @@ use std::{cell::RefCell, time::Duration};
 
 use checks::{Context, Finding, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::{pin, select, time::sleep};
+use tokio::{
+    pin, select,
+    time::{interval, sleep},
+};
 
 /// Whoever waits longer wants to know what for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often something moves.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Runs the plan. A terminal on standard error sees how far it is and what it waits for, and nothing of it afterwards.
 pub(crate) async fn shown(plan: &Plan, cx: &Context) -> Vec<Finding> {
@@ -28,8 +34,14 @@ pub(crate) async fn shown(plan: &Plan, cx: &Context) -> Vec<Finding> {
         findings = &mut audit => findings,
         () = sleep(PATIENCE) => {
             bar.set_draw_target(ProgressDrawTarget::stderr());
-            bar.enable_steady_tick(Duration::from_millis(100));
-            audit.await
+            // indicatif's own ticks need a thread, which there may not be.
+            let mut ticks = interval(TICK);
+            loop {
+                select! {
+                    findings = &mut audit => break findings,
+                    _ = ticks.tick() => bar.tick(),
+                }
+            }
         }
     };
     bar.finish_and_clear();

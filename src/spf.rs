@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::Context;
-use checks::{Evaluation, Sender, Verdict, check_host, net::Deadline};
+use checks::{
+    Evaluation, Sender, Verdict, check_host,
+    net::Deadline,
+    text::{self, line},
+};
 
 use crate::{
     cli::{Identity, Options},
@@ -20,8 +24,9 @@ use crate::{
 /// Evaluates one sender and writes what came of it.
 pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options) -> anyhow::Result<ExitCode> {
     let sender = Sender::new(ip, identity.helo()?, &identity.from, Clock::from_environment()?.now);
-    let output = Output::open(options)?;
-    let dns = target::dns(options, Deadline::after(options.timeout))?;
+    let deadline = Deadline::after(options.timeout);
+    let output = Output::open(options, deadline)?;
+    let dns = target::dns(options, deadline)?;
     let evaluation = check_host(&dns, &sender).await;
     let written = output.write(|_, out| match options.format {
         Format::Table => table(&evaluation, out),
@@ -37,16 +42,16 @@ pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options)
 
 fn table(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{BOLD}{}{BOLD:#}", evaluation.verdict)?;
-    writeln!(out, "{} at {}", evaluation.because(), evaluation.path.join(" → "))?;
+    writeln!(out, "{} at {}", line(&evaluation.because()), line(&evaluation.path.join(" → ")))?;
     if let Some(explanation) = &evaluation.explanation {
-        writeln!(out, "{explanation}")?;
+        writeln!(out, "{}", line(explanation))?;
     }
     writeln!(out)?;
-    evaluation.transcript().lines().try_for_each(|line| writeln!(out, "{line}"))?;
+    evaluation.transcript().lines().try_for_each(|step| writeln!(out, "{}", line(step)))?;
     writeln!(out, "{DIM}{} of 10 lookups, {} of 2 void{DIM:#}", evaluation.lookups, evaluation.void_lookups)
 }
 
 fn json(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, evaluation)?;
+    serde_json::to_writer_pretty(&mut *out, &text::value(serde_json::to_value(evaluation)?))?;
     writeln!(out)
 }

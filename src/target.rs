@@ -1,13 +1,16 @@
 //! Options become one Target; what we cannot start with ends here.
 
-use std::{env, fs, io::Read, path::Path};
+use std::{env, path::Path, string::FromUtf8Error};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
     Credentials, Login, Mailbox, Match, Message, Name, NextHop, Relayhost, Secret, SecurityOptions, Selector,
     SignerKey, Target, TlsLevel, TlsPolicy,
+    file::{self, Extent},
     net::{Deadline, dns::Dns, tls::Anchors},
+    text::line,
 };
+use zeroize::Zeroizing;
 
 use crate::{cli, evidence, prompt};
 
@@ -16,23 +19,24 @@ const PASSWORD_VARIABLE: &str = "MAIL_PREFLIGHT_SASL_PASSWORD";
 /// Far more than any password or token has, far less than /dev/zero.
 const LONGEST_SECRET: usize = 65_536;
 
-/// What was typed about the mail system, with everything left out filled in. May prompt for the password.
-pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
+/// What was typed about the mail system, with everything left out filled in. Files are read before the deadline; it may
+/// prompt for the password, and then the deadline is anew.
+pub(crate) fn target(typed: cli::Subject, deadline: &mut Deadline) -> anyhow::Result<Target> {
     let cli::Subject { hostname, host, dkim, relay, login, blocklists } = typed;
     ensure!(
         hostname.is_some() || !host.domain.is_empty() || relay.relay.is_some() || dkim.message.is_some(),
         "nothing to audit: name a HOSTNAME, --domain or --relay, or try 'mail-preflight demo'"
     );
-    let message = dkim.message.as_deref().map(evidence::message).transpose()?;
-    let dkim_keys = evidence::signer_keys(dkim.dkim_key)?;
+    let message = dkim.message.as_deref().map(|file| evidence::message(file, *deadline)).transpose()?;
+    let dkim_keys = evidence::signer_keys(dkim.dkim_key, *deadline)?;
     let selectors = selectors(dkim.selector, &dkim_keys, message.as_ref());
     let domains = match (host.domain.is_empty(), &hostname, &message) {
         (false, _, _) => distinct(host.domain),
-        (true, None, Some(message)) => message.author_domain().into_iter().collect(),
+        (true, None, Some(message)) => message.author_domain().filter(Name::is_mailable).into_iter().collect(),
         (true, hostname, _) => default_domain(hostname.as_ref()),
     };
-    let tls = tls_policy(&relay)?;
-    let sasl = credentials(login, relay.relay.as_ref())?;
+    let tls = tls_policy(&relay, *deadline)?;
+    let sasl = credentials(login, relay.relay.as_ref(), deadline)?;
     Ok(Target {
         hostname,
         domains,
@@ -81,7 +85,8 @@ fn default_domain(hostname: Option<&Name>) -> Vec<Name> {
     };
     let parent = hostname.parent();
     let is_shared = parent.depth() < 2 || parent.is_public_suffix();
-    vec![if is_shared { hostname.clone() } else { parent }]
+    let domain = if is_shared { hostname.clone() } else { parent };
+    Some(domain).filter(Name::is_mailable).into_iter().collect()
 }
 
 /// The selectors that were typed, and those that the keys and the message imply.
@@ -120,7 +125,7 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     })
 }
 
-fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
+fn tls_policy(typed: &cli::Relay, deadline: Deadline) -> anyhow::Result<TlsPolicy> {
     let assumed = if typed.relay.is_some() { TlsLevel::Encrypt } else { TlsLevel::May };
     let level = typed.tls_level.unwrap_or(assumed);
     let matches = typed
@@ -139,11 +144,16 @@ fn tls_policy(typed: &cli::Relay) -> anyhow::Result<TlsPolicy> {
         wrappermode: typed.tls_wrappermode
             || typed.relay.as_ref().is_some_and(|relay| relay.first.port == NextHop::SUBMISSIONS),
         probe: typed.tls_probe,
-        anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref()).map_err(anyhow::Error::msg)?,
+        anchors: Anchors::load(typed.ca_file.as_deref(), typed.ca_path.as_deref(), deadline)
+            .map_err(anyhow::Error::msg)?,
     })
 }
 
-fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<Option<Credentials>> {
+fn credentials(
+    typed: cli::Login,
+    relay: Option<&Relayhost>,
+    deadline: &mut Deadline,
+) -> anyhow::Result<Option<Credentials>> {
     let cli::Login { sasl_user, sasl_password_file, sasl_token_file, sasl_mechanism: mechanism, .. } = typed;
     let Some(user) = sasl_user else {
         ensure!(
@@ -162,14 +172,16 @@ fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<O
         (_, Some("EXTERNAL")) => {
             bail!("--sasl-mechanism EXTERNAL sends no secret: leave --sasl-password-file and --sasl-token-file out")
         }
-        (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => Login::Token(first_line("--sasl-token-file", &file)?),
+        (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => {
+            Login::Token(first_line("--sasl-token-file", &file, *deadline)?)
+        }
         (Some(_), Some(other)) => {
             bail!("--sasl-mechanism {other} takes a password, not a token: use --sasl-password-file");
         }
         (None, Some(bearer @ ("XOAUTH2" | "OAUTHBEARER"))) => {
             bail!("--sasl-mechanism {bearer} sends a token: name its file with --sasl-token-file")
         }
-        (None, _) => Login::Password(password(&user, sasl_password_file.as_deref())?),
+        (None, _) => Login::Password(password(&user, sasl_password_file.as_deref(), deadline)?),
     };
     // Postfix: smtp_sasl_tls_security_options = $smtp_sasl_security_options. Typed or not, no login goes without TLS.
     let options = typed.sasl_tls_security_options.or(typed.sasl_security_options);
@@ -182,15 +194,16 @@ fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<O
 }
 
 /// From the file, else the environment, else a prompt.
-fn password(user: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
+fn password(user: &str, file: Option<&Path>, deadline: &mut Deadline) -> anyhow::Result<Secret> {
     if let Some(file) = file {
-        return first_line("--sasl-password-file", file);
+        return first_line("--sasl-password-file", file, *deadline);
     }
     match env::var(PASSWORD_VARIABLE) {
         Ok(text) => secret(text).with_context(|| format!("${PASSWORD_VARIABLE}")),
         Err(env::VarError::NotUnicode(_)) => bail!("${PASSWORD_VARIABLE}: is not UTF-8, set it anew"),
         Err(env::VarError::NotPresent) if prompt::is_possible() => {
-            let typed = prompt::answer(&format!("SASL password of {user}: "));
+            let typed = prompt::answer(&format!("SASL password of {}: ", line(user)));
+            *deadline = deadline.anew();
             secret(typed.context("cannot ask for the password: use --sasl-password-file")?).context("the password")
         }
         Err(env::VarError::NotPresent) => bail!(
@@ -200,16 +213,17 @@ fn password(user: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
 }
 
 /// The first line of a file, without its line end.
-fn first_line(option: &str, file: &Path) -> anyhow::Result<Secret> {
+fn first_line(option: &str, file: &Path, deadline: Deadline) -> anyhow::Result<Secret> {
     let place = || format!("{option} {}", file.display());
-    // Room for all of it: a text that grows leaves copies of itself behind.
-    let mut text = String::with_capacity(LONGEST_SECRET);
-    let read = fs::File::open(file).and_then(|file| file.take(LONGEST_SECRET as u64).read_to_string(&mut text));
-    read.with_context(|| format!("{}: expected a file with the secret on its first line", place()))?;
-    // Shortened where it stands: no copy of the secret is left behind.
-    let end = text.find('\n').unwrap_or(text.len());
-    let end = text.get(..end).map_or(end, |line| line.strip_suffix('\r').unwrap_or(line).len());
-    text.truncate(end);
+    let expected = || format!("{}: expected a file with the secret on its first line", place());
+    let mut octets = file::read(file, LONGEST_SECRET, Extent::FirstLine, deadline).with_context(expected)?;
+    // Shortened where it stands, and handed on as it is: no copy of the secret is left behind.
+    let end = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
+    let end = octets.get(..end).map_or(end, |line| line.strip_suffix(b"\r").unwrap_or(line).len());
+    octets.truncate(end);
+    let text = String::from_utf8(std::mem::take(&mut *octets));
+    let not_text = |error: FromUtf8Error| drop(Zeroizing::new(error.into_bytes()));
+    let text = text.map_err(not_text).ok().context("it is not UTF-8").with_context(expected)?;
     secret(text).with_context(place)
 }
 
@@ -248,6 +262,8 @@ mod tests {
             ("[192.0.2.1]", None),
             ("[IPv6:2001:db8::1]", None),
             ("2001:db8::1", None),
+            ("mail.a>b.example", None),
+            ("m;ail.b.example", Some("b.example")),
         ] {
             let domains = domain.map(name).into_iter().collect::<Vec<_>>();
             assert_eq!(default_domain(Some(&name(hostname))), domains, "{hostname}");

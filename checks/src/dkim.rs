@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use self::{
     key::Key,
     lint::{algorithm, flags, revoked, service, syntax},
-    public::{record_of, repaired, strings},
+    public::{record_of, repaired},
     record::Record,
 };
 use crate::{
@@ -248,7 +248,7 @@ fn instead(
 }
 
 fn zone(place: &Place<'_>, text: &str) -> Fix {
-    Fix::Zone(format!("{}. 3600 IN TXT {}", place.name, strings(text)))
+    Fix::txt(&place.name, text)
 }
 
 /// The one record at a place, or what is said where there is none to speak about.

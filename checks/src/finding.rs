@@ -53,10 +53,28 @@ pub struct Evidence {
 /// A word for a shell: names come from DNS, which can hold anything.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@".contains(c);
-    match word.chars().all(is_plain) {
+    match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
+}
+
+/// A name for `dig`, which takes one that begins like an option or a server for such.
+pub(crate) fn dug(name: &str) -> String {
+    let q = if name.starts_with(['-', '+', '@']) { "-q " } else { "" };
+    format!("{q}{}", quoted(name))
+}
+
+/// A word for a command, which takes one that begins like an option for such.
+pub(crate) fn operand(word: &str) -> String {
+    let end_of_options = if word.starts_with('-') { "-- " } else { "" };
+    format!("{end_of_options}{}", quoted(word))
+}
+
+/// An option with its value, which may begin like another option.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    let separator = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{separator}{}", quoted(value))
 }
 
 /// What to change, ready to paste.
@@ -74,7 +92,7 @@ impl Fix {
     /// A TXT record as a zone line, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
     pub(crate) fn txt(owner: &Name, text: &str) -> Self {
         let strings: Vec<String> = text.as_bytes().chunks(255).map(dns::quoted).collect();
-        Self::Zone(format!("{owner}. 3600 IN TXT {}", strings.join(" ")))
+        Self::Zone(format!("{} 3600 IN TXT {}", dns::absolute(owner), strings.join(" ")))
     }
 
     /// `zone`, `shell` or `advice`.

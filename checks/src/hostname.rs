@@ -9,7 +9,7 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name, Status,
     address::{Family, unseen},
     check::checks,
-    net::NoAnswer,
+    net::{NoAnswer, dns::absolute},
 };
 
 use self::generic::generic;
@@ -194,7 +194,7 @@ async fn addresses_of(cx: &Context, hostname: &Name, family: Family) -> Result<F
         .collect();
     let missing: Vec<IpAddr> = named.iter().copied().filter(|address| !forward.contains(address)).collect();
     let publish = |addresses: &[IpAddr]| {
-        let lines = addresses.iter().map(|address| format!("{hostname}. 3600 IN {rtype} {address}"));
+        let lines = addresses.iter().map(|address| format!("{} 3600 IN {rtype} {address}", absolute(hostname)));
         Fix::Zone(lines.collect::<Vec<_>>().join("\n"))
     };
     let finding = if !hidden.is_empty() {
@@ -345,9 +345,9 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
 /// What to publish for an address that receivers can see: the PTR record, and the way back where it is missing.
 async fn lines(cx: &Context, hostname: &Name, address: IpAddr) -> Option<Fix> {
     let family = Family::of(address);
-    let pointer = format!("{}. 3600 IN PTR {hostname}.", Name::reverse(address));
+    let pointer = format!("{}. 3600 IN PTR {}", Name::reverse(address), absolute(hostname));
     let leads_back = cx.forward(hostname, family).await.is_ok_and(|addresses| addresses.contains(&address));
-    let forward = format!("\n{hostname}. 3600 IN {} {address}", family.record_type());
+    let forward = format!("\n{} 3600 IN {} {address}", absolute(hostname), family.record_type());
     unseen(address).is_none().then(|| Fix::Zone(pointer + if leads_back { "" } else { &forward }))
 }
 

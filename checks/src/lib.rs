@@ -5,6 +5,7 @@
 mod address;
 mod check;
 mod context;
+pub mod file;
 mod finding;
 mod mailbox;
 mod message;
@@ -15,6 +16,7 @@ mod report;
 mod secret;
 mod tags;
 mod target;
+pub mod text;
 mod versioned;
 
 pub mod net;

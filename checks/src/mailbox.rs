@@ -42,17 +42,15 @@ impl FromStr for Mailbox {
             return Err(format!("has the character {odd:?}, expected LOCAL@DOMAIN"));
         }
         let (local, domain) = text.rsplit_once('@').ok_or("has no @, expected LOCAL@DOMAIN")?;
-        let is_quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+        let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+        let is_quoted = !quoted.is_empty() && is_quoted_content(quoted);
         let is_dotted = !local.split('.').any(str::is_empty)
             && !local.contains(['"', '@', '\\', '(', ')', ',', ':', ';', '[', ']']);
         if !is_quoted && !is_dotted {
             return Err(format!("has the local part {local:?}, expected LOCAL@DOMAIN"));
         }
         let domain: Name = domain.parse().map_err(|why| format!("has a domain that {why}"))?;
-        if !domain
-            .labels()
-            .all(|label| label.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet)))
-        {
+        if !domain.is_mailable() {
             return Err(format!("has the domain {domain}, which no mail can be sent to"));
         }
         let mailbox = Self { local: local.to_owned(), domain };
@@ -63,6 +61,17 @@ impl FromStr for Mailbox {
         }
         Ok(mailbox)
     }
+}
+
+/// Whether nothing in there ends the quoted string before its end (RFC 5321 section 4.1.2: qtextSMTP, quoted-pairSMTP).
+fn is_quoted_content(text: &str) -> bool {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == '"' || (c == '\\' && chars.next().is_none()) {
+            return false;
+        }
+    }
+    true
 }
 
 impl fmt::Display for Mailbox {
@@ -81,6 +90,7 @@ mod tests {
             ("alice@example.com", "alice@example.com"),
             ("Alice.O'Neil+tag=1@Example.COM", "Alice.O'Neil+tag=1@example.com"),
             ("\"a@b\"@example.com", "\"a@b\"@example.com"),
+            (r#""a\"\\b"@example.com"#, r#""a\"\\b"@example.com"#),
             ("alice@bücher.example", "alice@xn--bcher-kva.example"),
             ("ünal@example.com", "ünal@example.com"),
         ] {
@@ -99,6 +109,8 @@ mod tests {
             ("alice@example.com\r\nDATA", "has the character '\\r'"),
             ("<alice@example.com>", "has the character '<'"),
             ("alice@example.com>", "has the character '>'"),
+            (r#""a"b"@example.com"#, "has the local part"),
+            (r#""a\"@example.com"#, "has the local part"),
             ("alice@[192.0.2.1]", "which no mail can be sent to"),
             ("alice\u{85}@example.com", "has the character"),
         ] {

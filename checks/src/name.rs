@@ -90,6 +90,12 @@ impl Name {
         public_suffix(&shown) == Some(&shown)
     }
 
+    /// Whether an address can have this domain: letters, digits and hyphens (RFC 5321 section 4.1.2), and the underscores
+    /// that there are.
+    pub fn is_mailable(&self) -> bool {
+        self.labels().flatten().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet))
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.0.is_root()

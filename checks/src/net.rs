@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{Evidence, Name};
 
+mod aside;
 pub(crate) mod dane;
 pub mod dns;
 pub mod https;
@@ -26,8 +27,13 @@ impl Deadline {
         Self { at: Instant::now() + budget, budget }
     }
 
+    /// The same time, from now on: what a person took to type is not the audit's.
+    pub fn anew(self) -> Self {
+        Self::after(self.budget)
+    }
+
     /// Whether there is no time left.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
     }
 
@@ -41,9 +47,19 @@ impl Deadline {
         Instant::now() + self.at.saturating_duration_since(Instant::now()) / 2
     }
 
+    /// What is left.
+    pub(crate) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// `60s`: all there was.
+    pub(crate) fn budget(&self) -> impl fmt::Display {
+        humantime::format_duration(self.budget)
+    }
+
     /// `no answer within 60s`, for what the deadline cut short.
     pub(crate) fn reason(&self) -> String {
-        format!("no answer within {}", humantime::format_duration(self.budget))
+        format!("no answer within {}", self.budget())
     }
 }
 

@@ -6,7 +6,7 @@ use self::data::{Deadline, Limit, Login, SERVICES, Service, service};
 use crate::{
     Abstain, Context, Finding, Fix,
     check::checks,
-    finding::quoted,
+    finding::operand,
     report::timestamp,
     target::{self, Host},
 };
@@ -165,7 +165,7 @@ fn every(
 /// The provider's own page.
 fn seen(host: &Host, service: &Service) -> crate::Evidence {
     let (command, output) = match service.source {
-        "" => (format!("host {}", quoted(&host.to_string())), format!("(a host of {})", service.name)),
+        "" => (format!("host {}", operand(&host.to_string())), format!("(a host of {})", service.name)),
         source => {
             let read = service.checked.map_or_else(|| "(not compared with it)".to_owned(), |day| format!("(read {day})"));
             (format!("curl -sL {source}"), read)

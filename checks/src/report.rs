@@ -6,9 +6,11 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::{Context, Evidence, Finding, Fix, Status, Topology};
+use crate::{
+    Context, Evidence, Finding, Fix, Status, Topology,
+    text::{self, line, lines},
+};
 
 /// What the audit concluded. Its strings hold no control characters, whatever the network sent.
 #[derive(Debug, Serialize)]
@@ -59,10 +61,10 @@ impl Report {
             started: timestamp(cx.now),
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             target: Summary {
-                hostname: target.hostname.as_ref().map(ToString::to_string),
-                domains: target.domains.iter().map(ToString::to_string).collect(),
+                hostname: target.hostname.as_ref().map(shown),
+                domains: target.domains.iter().map(shown).collect(),
                 addresses: cx.known_addresses().await,
-                relay: target.relay.as_ref().map(ToString::to_string),
+                relay: target.relay.as_ref().map(shown),
                 topology: target.topology(),
             },
             status: findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Skip),
@@ -108,12 +110,16 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+fn shown(name: &impl ToString) -> String {
+    line(&name.to_string())
+}
+
 /// Whatever DNS, SMTP or a certificate contained, a terminal is shown no control characters.
 fn printable(finding: Finding) -> Finding {
     Finding {
         subject: finding.subject.map(|subject| line(&subject)),
         message: line(&finding.message),
-        facts: finding.facts.into_iter().map(|(name, value)| (name, plain(value))).collect(),
+        facts: text::members(finding.facts),
         evidence: finding
             .evidence
             .into_iter()
@@ -128,35 +134,6 @@ fn printable(finding: Finding) -> Finding {
     }
 }
 
-fn plain(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(line(&text)),
-        Value::Array(values) => values.into_iter().map(plain).collect(),
-        Value::Object(members) => members.into_iter().map(|(name, value)| (name, plain(value))).collect(),
-        other => other,
-    }
-}
-
-fn lines(text: &str) -> String {
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// One line of text without control characters, and without those that reorder what stands beside them.
-pub(crate) fn line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        match c {
-            c if c.is_control() || is_directional(c) => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-        shown
-    })
-}
-
-/// The characters that reorder what stands beside them (Unicode Standard Annex 9).
-fn is_directional(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,11 +141,11 @@ mod tests {
     #[test]
     fn nothing_the_network_says_controls_a_terminal() {
         let hostile = Finding::fail("a\u{1b}[2J\u{9b}b\nc")
-            .fact("banner", vec!["x\u{7}\u{202e}"])
+            .fact("banner\u{9b}", vec!["x\u{7}\u{202e}"])
             .saw([Evidence { command: "dig".to_owned(), output: "one\r\ntwo\u{8}".to_owned() }]);
         let shown = printable(hostile);
         assert_eq!(shown.message, "a\\u{1b}[2J\\u{9b}b\\u{a}c");
-        assert_eq!(shown.facts["banner"][0], "x\\u{7}\\u{202e}");
+        assert_eq!(shown.facts["banner\\u{9b}"][0], "x\\u{7}\\u{202e}");
         assert_eq!(shown.evidence[0].output, "one\ntwo\\u{8}");
     }
 }

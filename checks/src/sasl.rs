@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, TlsLevel,
     check::checks,
-    finding::quoted,
+    finding::{option, quoted},
     net::smtp::{Attempt, Dialogue, Flaw, Means, Mechanism, Reply, Selection, Stage, Withheld},
     relay::{broken, every, evidence, unused},
     replies::{Row, explained},
@@ -235,7 +235,8 @@ fn no_credentials() -> Abstain {
 
 /// The login as it was, and how to try it by hand: swaks and gsasl ask for the password, curl is shown the file.
 fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
-    let user = cx.target.sasl.as_ref().map(|credentials| quoted(&credentials.user)).unwrap_or_default();
+    let name = cx.target.sasl.as_ref().map(|credentials| credentials.user.as_str()).unwrap_or_default();
+    let user = quoted(name);
     let wrapped = cx.target.tls.wrappermode;
     let server = SocketAddr::new(dialogue.endpoint.address, dialogue.endpoint.port);
     let mechanism = match &dialogue.login {
@@ -257,7 +258,7 @@ fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
         mechanism => {
             let tls = if wrapped { "--tls-on-connect" } else { "--tls" };
             let mechanism = mechanism.map(|mechanism| format!(" {mechanism}")).unwrap_or_default();
-            format!("swaks --server {server} {tls} --auth{mechanism} --auth-user {user} --quit-after AUTH")
+            format!("swaks --server {server} {tls} --auth{mechanism} {} --quit-after AUTH", option("--auth-user", name))
         }
     };
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Login]) }

@@ -5,7 +5,7 @@ use hickory_resolver::proto::rr::RecordType;
 use crate::{
     Context, Fix, Name,
     finding::Abstain,
-    net::dns::{self, Answer},
+    net::dns::Answer,
     tags::{TagError, shortened},
 };
 
@@ -73,14 +73,9 @@ pub(crate) async fn texts(cx: &Context, label: &str, domain: &Name) -> Result<(N
 /// The line to publish `text` at `name`; only its owner can where an alias leads elsewhere.
 pub(crate) fn publication(name: &Name, answer: &Answer, text: &str) -> Fix {
     match answer.aliases().last() {
-        None => Fix::Zone(format!("{name}. 3600 IN TXT {}", strings(text))),
+        None => Fix::txt(name, text),
         Some(end) => Fix::Advice(format!("Have {end}, which {name} is an alias of, publish {text}")),
     }
-}
-
-/// Character-strings of a TXT record hold at most 255 octets (RFC 1035 section 3.3).
-fn strings(text: &str) -> String {
-    text.as_bytes().chunks(255).map(dns::quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// One `name=value`.
@@ -181,7 +176,8 @@ mod tests {
     #[test]
     fn long_records_are_cut_into_strings() {
         let text = "x".repeat(300);
-        assert_eq!(strings(&text), format!("\"{}\" \"{}\"", "x".repeat(255), "x".repeat(45)));
+        let line = format!("a\\;b.example. 3600 IN TXT \"{}\" \"{}\"", "x".repeat(255), "x".repeat(45));
+        assert_eq!(Fix::txt(&"a;b.example".parse().unwrap(), &text), Fix::Zone(line));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use crate::{
     mx::unprobed,
     net::{
         dane::Published,
-        dns::{Answer, Validation},
+        dns::{Answer, Validation, absolute},
         smtp::{Dialogue, Relayed, Stage, reference_names},
         tls::{Mismatch, Session, Tlsa, considered},
     },
@@ -58,7 +58,7 @@ fn match_of(cx: &Context, party: &Party, published: &Published, session: &Sessio
     }
     let message = format!("no TLSA record matches: {reasons}; {}", consequence(cx, party));
     lowered(cx, party, Finding::fail(message)).fix(Tlsa::recommended(session).map(|record| {
-        let line = format!("{}. 3600 IN TLSA {record}", published.owner);
+        let line = format!("{} 3600 IN TLSA {record}", absolute(&published.owner));
         match cx.target.domains.iter().any(|domain| published.owner.is_within(domain)) {
             true => Fix::Zone(line),
             false => Fix::Advice(format!("Ask the operator of {} to publish {line}", party.host)),

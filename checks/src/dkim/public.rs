@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use x509_parser::{prelude::FromDer, public_key::RSAPublicKey};
 
 use super::record::Record;
-use crate::{Evidence, Selector, finding::quoted as quoted_word, net::dns::quoted};
+use crate::{Evidence, Selector, finding::quoted};
 
 /// `SEQUENCE { OID rsaEncryption, NULL }` (RFC 8017 appendix A.1).
 const RSA_ENCRYPTION: [u8; 15] = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
@@ -33,9 +33,9 @@ impl SignerKey {
     /// Its public half, and how to see it.
     pub(super) fn evidence(&self) -> Evidence {
         let command = match self.public {
-            PublicKey::Rsa(_) => format!("openssl pkey -in {} -pubout -outform DER | base64 -w0", quoted_word(&self.file)),
+            PublicKey::Rsa(_) => format!("openssl pkey -in {} -pubout -outform DER | base64 -w0", quoted(&self.file)),
             PublicKey::Ed25519(_) => {
-                format!("openssl pkey -in {} -pubout -outform DER | tail -c 32 | base64", quoted_word(&self.file))
+                format!("openssl pkey -in {} -pubout -outform DER | tail -c 32 | base64", quoted(&self.file))
             }
         };
         Evidence { command, output: STANDARD.encode(self.public.published()) }
@@ -107,11 +107,6 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     }
     element.extend(content);
     element
-}
-
-/// A TXT record's data, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
-pub(super) fn strings(text: &str) -> String {
-    text.as_bytes().chunks(255).map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The record with what is wrong in it put right, as far as it is plain what was meant. It is a proposal: whether it is

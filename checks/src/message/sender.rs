@@ -75,9 +75,7 @@ pub(crate) async fn spf(cx: &Context) -> Result<Finding, Abstain> {
             .ask(name, RecordType::TXT)
             .await
             .map_or_else(|silence| silence.evidence(), |answer| answer.evidence()),
-        None => {
-            Evidence { command: format!("dig +short {} TXT", crate::finding::quoted(&domain)), output: String::new() }
-        }
+        None => Evidence { command: format!("dig +short {} TXT", crate::finding::dug(&domain)), output: String::new() },
     };
     let advice = Fix::Advice(format!(
         "Let the record of {domain} name {address}, or send with a reverse-path of a domain whose record does"

@@ -13,7 +13,7 @@ use mail_auth::{
 };
 
 use super::{MOST_SIGNATURES, Message, given, is_named, signer, tags, verified};
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Status, finding::quoted};
+use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Status, finding::operand};
 
 /// A signature that expires sooner may do so in a queue.
 const SOON: Duration = Duration::from_secs(24 * 60 * 60);
@@ -280,7 +280,7 @@ fn place(value: &[u8]) -> String {
 fn shown(message: &Message, value: &[u8]) -> Evidence {
     let value = String::from_utf8_lossy(value);
     let value: Vec<&str> = value.split_whitespace().collect();
-    let command = format!("grep -i -A 9 '^dkim-signature:' {}", quoted(&message.file));
+    let command = format!("grep -i -A 9 '^dkim-signature:' {}", operand(&message.file));
     Evidence { command, output: format!("DKIM-Signature: {}", value.join(" ")) }
 }
 

@@ -21,6 +21,7 @@ use tokio::{sync::OnceCell, task::JoinSet, time::timeout_at};
 
 use super::{
     Deadline,
+    aside::aside,
     memo::Memo,
     smtp::{Cause, Endpoint, Lost, connected, located},
     tls::{self, Anchors, Fault, Manner, Refusal, Session, Socket, Wanted},
@@ -156,7 +157,7 @@ impl Https {
         let typed = &cx.target.tls.anchors;
         let load = async || {
             let both = typed.clone();
-            tokio::task::spawn_blocking(move || both.with_system()).await.unwrap_or_else(|_| typed.clone())
+            aside(move || both.with_system()).await.unwrap_or_else(|| typed.clone())
         };
         self.anchors.get_or_init(load).await
     }

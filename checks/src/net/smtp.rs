@@ -119,7 +119,8 @@ impl Dialogues {
         let policy = &cx.target.tls;
         if policy.wrappermode || policy.level > TlsLevel::None {
             let anchors = policy.anchors.clone();
-            tokio::task::spawn_blocking(move || anchors.warm());
+            // Where there is no thread to be had, the first handshake waits for them.
+            let _ = std::thread::Builder::new().spawn(move || anchors.warm());
         }
         let (endpoints, lost) = route::endpoints(cx, relay).await;
         let script = self.script(cx, errand);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Abstain, Context, Evidence, Finding, Fix, Stage, broken, capabilities::counting, every, evidence};
 use crate::{
     Mailbox, Status,
-    finding::quoted,
+    finding::option,
     net::smtp::{Asked, Cause, Dialogue, Envelope, Reply, Unasked},
     replies::{Row, explained},
     target::Host,
@@ -142,13 +142,13 @@ fn said(cx: &Context, dialogue: &Dialogue, envelope: &Envelope) -> Evidence {
         (Some(_), true) => " --tls-on-connect",
         (Some(_), false) => " --tls",
     };
-    let login = cx.target.sasl.as_ref().map(|login| format!(" --auth --auth-user {}", quoted(&login.user)));
+    let login = cx.target.sasl.as_ref().map(|login| format!(" --auth {}", option("--auth-user", &login.user)));
     let recipients: Vec<String> = cx.target.recipients.iter().map(ToString::to_string).collect();
     let command = format!(
-        "swaks --server {server}{tls}{} --from {} --to {} --quit-after RCPT",
+        "swaks --server {server}{tls}{} {} {} --quit-after RCPT",
         login.unwrap_or_default(),
-        quoted(if envelope.sender.is_empty() { "<>" } else { &envelope.sender }),
-        quoted(&recipients.join(",")),
+        option("--from", if envelope.sender.is_empty() { "<>" } else { &envelope.sender }),
+        option("--to", &recipients.join(",")),
     );
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Envelope]) }
 }

@@ -20,7 +20,7 @@ use crate::{
         NoAnswer,
         dns::{Answer, Dns},
     },
-    report::line,
+    text::line,
 };
 
 /// How many terms may ask DNS (section 4.6.4).

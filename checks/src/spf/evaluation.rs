@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 
 use super::record::Qualifier;
-use crate::{Facts, Name, net::NoAnswer};
+use crate::{Facts, Name, net::NoAnswer, text};
 
 /// The result of an evaluation (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -117,7 +117,7 @@ impl Evaluation {
                 (false, false) => "no match".to_owned(),
             };
             let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
-            format!("{indent}{}: {verdict}{answer}", step.term)
+            text::line(&format!("{indent}{}: {verdict}{answer}", step.term))
         };
         self.trace.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
     }

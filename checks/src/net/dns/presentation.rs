@@ -12,7 +12,7 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.reverse_address() {
             Some(address) if self.rtype == RecordType::PTR => write!(f, "-x {address}"),
-            _ => write!(f, "{} {}", finding::quoted(&self.name.to_string()), mnemonic(self.rtype)),
+            _ => write!(f, "{} {}", finding::dug(&self.name.to_string()), mnemonic(self.rtype)),
         }
     }
 }
@@ -89,6 +89,7 @@ mod tests {
         assert_eq!(forward.to_string(), "mail.example.com A");
         let hostile = |name: &str| question(name.parse().unwrap(), RecordType::A).to_string();
         assert_eq!(hostile("$(id).example.com"), "'$(id).example.com' A");
+        assert_eq!(hostile("-f.example.com"), "-q -f.example.com A");
         assert_eq!(hostile("a'b;c.example.com"), r"'a'\''b;c.example.com' A");
     }
 }

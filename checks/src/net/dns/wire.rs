@@ -8,7 +8,7 @@ use hickory_resolver::proto::{
 };
 
 use super::{Manner, Question};
-use crate::Name;
+use crate::{Name, text::line};
 
 /// The largest answer over UDP that is not fragmented on the way (RFC 9715).
 const UDP_PAYLOAD: u16 = 1232;
@@ -218,7 +218,7 @@ impl Reply {
             let meaning = meaning(code).map(|meaning| format!(", {meaning}")).unwrap_or_default();
             Some(match text.is_empty() {
                 true => format!("extended error {code}{meaning}"),
-                false => format!("extended error {code}{meaning}: {}", String::from_utf8_lossy(text)),
+                false => format!("extended error {code}{meaning}: {}", line(&String::from_utf8_lossy(text))),
             })
         })
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::join;
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout_at,
@@ -344,6 +345,7 @@ pub(in crate::net) async fn connected(to: SocketAddr, deadline: Deadline) -> Res
 fn unconnected(error: &io::Error) -> Cause {
     /// EAFNOSUPPORT of Linux, which has no `ErrorKind`: a kernel without IPv6.
     const FAMILY_NOT_SUPPORTED: i32 = 97;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     match error.kind() {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => Cause::NoRoute(error.to_string()),
         _ if error.raw_os_error() == Some(FAMILY_NOT_SUPPORTED) => Cause::NoRoute(error.to_string()),
@@ -351,6 +353,10 @@ fn unconnected(error: &io::Error) -> Cause {
         io::ErrorKind::ConnectionRefused => Cause::Lost("connection refused".to_owned()),
         io::ErrorKind::ConnectionReset => Cause::Lost("connection reset".to_owned()),
         io::ErrorKind::TimedOut => Cause::Silent("no TCP connection: timed out".to_owned()),
+        // What this machine is short of says nothing about the other.
+        _ if shortages.iter().any(|short| Some(short.raw_os_error()) == error.raw_os_error()) => {
+            Cause::Silent(format!("no connection: {error}"))
+        }
         _ => Cause::Lost(format!("no connection: {error}")),
     }
 }

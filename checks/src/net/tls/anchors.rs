@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use rustls::{
@@ -13,6 +14,16 @@ use rustls::{
 };
 
 use super::parsed;
+use crate::{
+    file::{self, Extent},
+    net::Deadline,
+};
+
+/// Several times what all public CAs together fill.
+const LARGEST_FILE: usize = 4 * 1024 * 1024;
+
+/// How long the files that the environment names instead of the system's may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Trust anchors. The system's cost a good ten milliseconds to load and are loaded when a handshake first needs them.
 #[derive(Clone)]
@@ -40,17 +51,17 @@ impl Anchors {
     /// What Postfix calls `smtp_tls_CAfile` and `smtp_tls_CApath`, which add up; the system's where neither is given.
     ///
     /// # Errors
-    /// One of them cannot be read, or holds no certificate: says which and why.
-    pub fn load(file: Option<&Path>, directory: Option<&Path>) -> Result<Self, String> {
+    /// One of them cannot be read before the deadline, or holds no certificate: says which and why.
+    pub fn load(file: Option<&Path>, directory: Option<&Path>, deadline: Deadline) -> Result<Self, String> {
         if file.is_none() && directory.is_none() {
             return Ok(Self::default());
         }
         let mut certificates = Vec::new();
         if let Some(file) = file {
-            certificates.extend(in_file(file)?);
+            certificates.extend(in_file(file, deadline)?);
         }
         if let Some(directory) = directory {
-            certificates.extend(in_directory(directory)?);
+            certificates.extend(in_directory(directory, deadline)?);
         }
         Ok(Self(Arc::new(Source::Typed(Store::new(certificates)))))
     }
@@ -62,8 +73,7 @@ impl Anchors {
             return self.clone();
         };
         let typed = store.certificates.iter().map(|(_, certificate)| certificate.clone());
-        let system = rustls_native_certs::load_native_certs().certs;
-        Self(Arc::new(Source::Typed(Store::new(typed.chain(system).collect()))))
+        Self(Arc::new(Source::Typed(Store::new(typed.chain(of_system()).collect()))))
     }
 
     /// Whether there are none: a system without its package of CA certificates.
@@ -123,12 +133,25 @@ impl Store {
 }
 
 fn system() -> Store {
-    Store::new(rustls_native_certs::load_native_certs().certs)
+    Store::new(of_system())
 }
 
-fn in_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The system's, or those that OpenSSL's variables name in their place; what cannot be read there is not there.
+fn of_system() -> Vec<CertificateDer<'static>> {
+    let (file, directories) = (env::var_os("SSL_CERT_FILE"), env::var_os("SSL_CERT_DIR"));
+    if file.is_none() && directories.is_none() {
+        return rustls_native_certs::load_native_certs().certs;
+    }
+    let deadline = Deadline::after(PATIENCE);
+    let file = file.map(|file| sound(Path::new(&file), deadline));
+    let directories: Vec<PathBuf> = directories.iter().flat_map(env::split_paths).collect();
+    let inside = directories.iter().filter_map(|directory| in_directory(directory, deadline).ok());
+    file.into_iter().chain(inside).flatten().collect()
+}
+
+fn in_file(file: &Path, deadline: Deadline) -> Result<Vec<CertificateDer<'static>>, String> {
     let complaint = |why: String| format!("CA file {}: {why}", file.display());
-    let pem = fs::read(file).map_err(|error| complaint(error.to_string()))?;
+    let pem = file::read(file, LARGEST_FILE, Extent::Whole, deadline).map_err(|error| complaint(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| complaint(format!("no valid PEM: {error}")))?;
@@ -141,19 +164,30 @@ fn in_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
+/// The certificates of a file that can be read as such; none where it cannot.
+fn sound(file: &Path, deadline: Deadline) -> Vec<CertificateDer<'static>> {
+    let pem = file::read(file, LARGEST_FILE, Extent::Whole, deadline);
+    pem.map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect()).unwrap_or_default()
+}
+
 /// Every PEM file of a directory, whatever its name: `c_rehash` names a certificate by its hash, people by what it is.
-fn in_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// What is no file of a few megabytes that can be read at once, such as the kernel's in /proc, holds no certificate.
+fn in_directory(directory: &Path, deadline: Deadline) -> Result<Vec<CertificateDer<'static>>, String> {
     let complaint = |why: String| format!("CA directory {}: {why}", directory.display());
     let mut files = fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
         .map_err(|error| complaint(error.to_string()))?;
     files.sort();
+    let at_once = Deadline::after(Duration::ZERO);
     let certificates: Vec<_> = files
         .iter()
+        .take_while(|_| !deadline.is_over())
         .filter(|file| file.is_file())
-        .filter_map(|file| fs::read(file).ok())
-        .flat_map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect::<Vec<_>>())
+        .flat_map(|file| sound(file, at_once))
         .collect();
+    if deadline.is_over() {
+        return Err(complaint(format!("not read to its end within {}", deadline.budget())));
+    }
     if certificates.is_empty() {
         return Err(complaint("no file in it holds a PEM certificate".to_owned()));
     }
@@ -166,6 +200,7 @@ mod tests {
 
     #[test]
     fn anchors_come_from_files_and_directories() {
+        let deadline = Deadline::after(Duration::from_secs(60));
         let scratch = std::env::temp_dir().join(format!("mail-preflight-anchors-{}", std::process::id()));
         fs::create_dir_all(&scratch).unwrap();
         let (good, empty) = (scratch.join("b204d74a.0"), scratch.join("README"));
@@ -174,7 +209,7 @@ mod tests {
         fs::write(&empty, "nothing here").unwrap();
 
         for (file, directory) in [(Some(&good), None), (None, Some(&scratch)), (Some(&good), Some(&scratch))] {
-            let anchors = Anchors::load(file.map(AsRef::as_ref), directory.map(AsRef::as_ref)).unwrap();
+            let anchors = Anchors::load(file.map(AsRef::as_ref), directory.map(AsRef::as_ref), deadline).unwrap();
             assert!(anchors.are_typed());
             assert_eq!(anchors.store().certificates.len(), 1);
             let both = anchors.with_system();
@@ -185,11 +220,11 @@ mod tests {
         for (file, why) in
             [(&empty, "no certificate in it"), (&scratch, "directory"), (&scratch.join("none"), "No such")]
         {
-            let error = Anchors::load(Some(file), None).err().unwrap();
+            let error = Anchors::load(Some(file), None, deadline).err().unwrap();
             assert!(error.contains(why) && error.contains(&file.display().to_string()), "{error}");
         }
         fs::remove_file(&good).unwrap();
-        assert!(Anchors::load(None, Some(&scratch)).err().unwrap().contains("no file in it"));
+        assert!(Anchors::load(None, Some(&scratch), deadline).err().unwrap().contains("no file in it"));
         fs::remove_dir_all(&scratch).unwrap();
     }
 }

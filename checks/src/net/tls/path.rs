@@ -23,6 +23,7 @@ use x509_parser::{
 };
 
 use super::{Anchors, Fault, moment, parsed};
+use crate::text::line;
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
 pub(super) const LONGEST_PATH: usize = 10;
@@ -309,7 +310,7 @@ fn unknown_extension(link: &Link<'_>) -> Option<Fault> {
 
 /// A distinguished name in a sentence.
 pub(super) fn shown(name: &X509Name<'_>) -> String {
-    let text = name.to_string();
+    let text = line(&name.to_string());
     if text.is_empty() { "(no name)".to_owned() } else { shortened(&text) }
 }
 
@@ -332,6 +333,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::net::Deadline;
 
     const NOW: Duration = Duration::from_secs(1_795_000_000);
 
@@ -370,7 +372,7 @@ mod tests {
             std::thread::current().id()
         ));
         fs::write(&file, anchors.iter().map(|anchor| anchor.pem.as_str()).collect::<String>()).unwrap();
-        let anchors = Anchors::load(Some(&file), None).unwrap();
+        let anchors = Anchors::load(Some(&file), None, Deadline::after(Duration::from_secs(60))).unwrap();
         fs::remove_file(&file).unwrap();
         let chain: Vec<_> = chain.iter().map(|made| made.der.clone()).collect();
         let words = |fault: &Fault| format!("{}: {fault}", fault.word());
@@ -470,7 +472,7 @@ mod tests {
     #[test]
     fn no_certificate_is_too_strange() {
         let garbage = CertificateDer::from(vec![0x30, 0x82, 0xff]);
-        let anchors = Anchors::load(None, None).unwrap();
+        let anchors = Anchors::load(None, None, Deadline::after(Duration::from_secs(60))).unwrap();
         let words = faults(&[garbage], &anchors, UNIX_EPOCH + NOW);
         assert!(matches!(words.as_slice(), [Fault::Unreadable(_)]), "{words:?}");
         let old = made("old", None, |params| params.not_before = date_time_ymd(1955, 1, 1));

@@ -13,14 +13,16 @@ use rsasl::{
     prelude::{Mechanism as Offer, Mechname, Registry, SASLClient, Session, SessionError},
     property::{AuthId, ChannelBindings, OverrideCBType, Password},
 };
-use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{
     exchange::{Flaw, Refusal},
     mechanism::Mechanism,
 };
-use crate::{Credentials, Secret, net::tls::Binding};
+use crate::{
+    Credentials, Secret,
+    net::{aside::aside, tls::Binding},
+};
 
 /// RFC 7677 section 4 asks for 4,096 at least; a server that asks for more than this wants our processor.
 const MOST_ITERATIONS: u32 = 1_000_000;
@@ -108,9 +110,9 @@ impl Scram {
             State::Begins(Some(session)) => {
                 first_is_sound(&challenge)?;
                 // Hashing takes its time, and the other dialogues go on.
-                let hashing = spawn_blocking(move || stepped(session, &challenge));
+                let hashing = aside(move || stepped(session, &challenge));
                 let (session, message) = match tokio::time::timeout(PATIENCE, hashing).await {
-                    Ok(Ok(stepped)) => stepped?,
+                    Ok(Some(stepped)) => stepped?,
                     _ => return Err(Flaw::Ours("the password could not be hashed".to_owned()).into()),
                 };
                 self.state = State::Proved(session);
