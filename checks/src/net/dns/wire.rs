@@ -149,10 +149,10 @@ impl Reply {
         })
     }
 
-    /// The targets of the CNAMEs that lead away from `name`, in order, each once.
-    pub(super) fn aliases(&self, name: &Name) -> Vec<Name> {
+    /// The targets of the CNAMEs that lead away from `name`, in order, each once, and no more of them than `most`.
+    pub(super) fn aliases(&self, name: &Name, most: usize) -> Vec<Name> {
         let mut chain: Vec<Name> = Vec::new();
-        while let Some(target) = self.alias(chain.last().unwrap_or(name)) {
+        while let Some(target) = self.alias(chain.last().unwrap_or(name)).filter(|_| chain.len() < most) {
             if target == *name || chain.contains(&target) {
                 break;
             }
