@@ -13,6 +13,10 @@ mod memo;
 pub mod smtp;
 pub mod tls;
 
+/// How long what was heard before the deadline may still be computed with after it, before one part of a judgement is given up;
+/// after as long again the whole of it is.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// The time that is left for the whole audit. Whatever waits, waits no longer than this.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -31,6 +35,16 @@ impl Deadline {
         Instant::now() >= self.at
     }
 
+    /// When no part of a judgement is computed any more.
+    pub(crate) fn overdue(&self) -> Instant {
+        self.at + GRACE
+    }
+
+    /// When nothing is judged any more.
+    pub(crate) fn end(&self) -> Instant {
+        self.overdue() + GRACE
+    }
+
     /// The earlier of the deadline and `patience` from now.
     pub(crate) fn within(&self, patience: Duration) -> Instant {
         self.at.min(Instant::now() + patience)
@@ -39,6 +53,11 @@ impl Deadline {
     /// When half of the time that is left from now on will have gone.
     pub(crate) fn halfway(&self) -> Instant {
         Instant::now() + self.at.saturating_duration_since(Instant::now()) / 2
+    }
+
+    /// `not finished within 60s`, for what takes more computing than there is time for.
+    pub(crate) fn shortage(&self) -> String {
+        format!("not finished within {}", humantime::format_duration(self.budget))
     }
 
     /// `no answer within 60s`, for what the deadline cut short.
