@@ -80,7 +80,7 @@ async fn audit(
     let output = Output::open(&options, deadline)?;
 
     let started = Instant::now();
-    let dns = target::dns(&options, deadline)?;
+    let dns = target::dns(&options, deadline)?.allowing(target.further_questions());
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
     let elapsed = clock.elapsed(started);

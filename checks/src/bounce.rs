@@ -33,14 +33,8 @@ async fn mail_from(cx: &Context) -> Vec<Finding> {
 
 async fn way_back(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
     let answer = cx.net.dns.ask(domain, RecordType::MX).await?;
-    let mut exchanges: Vec<Name> = answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect();
-    let is_null = exchanges.iter().any(Name::is_root);
-    let mut known: Vec<Name> = Vec::new();
-    exchanges.retain(|exchange| {
-        let is_new = !exchange.is_root() && !known.contains(exchange);
-        known.push(exchange.clone());
-        is_new
-    });
+    let is_null = answer.exchanges().iter().any(|(_, exchange)| exchange.is_root());
+    let exchanges: Vec<Name> = answer.hosts().0.into_iter().map(|(_, exchange)| exchange).collect();
     let finding = match (exchanges.is_empty(), is_null) {
         (true, true) => Finding::fail("null MX: bounces cannot be delivered, and many receivers reject the sender for it"),
         (true, false) if answer.is_nxdomain() => Finding::fail(format!("{}: bounces are lost", answer.absence())),

@@ -10,6 +10,10 @@ use crate::{
     net::{Net, NoAnswer},
 };
 
+/// How many addresses of one family that HOSTNAME resolves to are judged: each asks questions of its own, and no host has as
+/// many.
+pub(crate) const MOST_ADDRESSES: usize = 50;
+
 /// What every check sees.
 pub struct Context {
     /// What we were told about the mail system.
@@ -61,7 +65,7 @@ impl Context {
         Ok(self.net.dns.ask(hostname, family.record_type()).await?.addresses())
     }
 
-    /// The addresses mail leaves from: those of `--ip`, else those that HOSTNAME resolves to.
+    /// The addresses mail leaves from: those of `--ip`, else those that HOSTNAME resolves to, the first few.
     pub(crate) async fn outgoing(&self) -> Outgoing {
         let mut outgoing = Outgoing { addresses: self.named_addresses().collect(), silences: Vec::new() };
         let Some(hostname) = self.target.hostname.as_ref().filter(|_| self.target.ips.is_empty()) else {
@@ -70,7 +74,7 @@ impl Context {
         let asked = self.families().map(async |family| (family, self.forward(hostname, family).await));
         for (family, answer) in join_all(asked).await {
             match answer {
-                Ok(addresses) => outgoing.addresses.extend(addresses),
+                Ok(addresses) => outgoing.addresses.extend(addresses.into_iter().take(MOST_ADDRESSES)),
                 Err(silence) => outgoing.silences.push((family, silence)),
             }
         }
@@ -85,7 +89,7 @@ impl Context {
         let mut addresses = Vec::new();
         for family in self.families() {
             let answer = self.net.dns.known(hostname, family.record_type()).await;
-            addresses.extend(answer.iter().flat_map(|answer| answer.addresses()));
+            addresses.extend(answer.iter().flat_map(|answer| answer.addresses()).take(MOST_ADDRESSES));
         }
         addresses
     }

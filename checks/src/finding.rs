@@ -50,6 +50,59 @@ pub struct Evidence {
     pub output: String,
 }
 
+/// How much of what there was to see one evidence shows: more than a good server says, and no more than one reads.
+const MOST_LINES: usize = 200;
+const MOST_OCTETS: usize = 12 * 1024;
+
+/// How many things that were seen one finding shows.
+const MOST_EVIDENCE: usize = 50;
+
+/// How long a message is, in octets, and how many values a fact has.
+const LONGEST_MESSAGE: usize = 2 * 1024;
+const MOST_VALUES: usize = 1_000;
+
+impl Evidence {
+    /// As much as one can read, and how much more there was.
+    pub(crate) fn abridged(self) -> Self {
+        // A line more, and its octets: what has been abridged stays as it is.
+        const NOTE: usize = 80;
+        let count = self.output.lines().count();
+        if count <= MOST_LINES + 1 && self.output.len() <= MOST_OCTETS + NOTE {
+            return self;
+        }
+        let lines: Vec<&str> = self.output.lines().take(MOST_LINES).collect();
+        let shown = lines.join("\n");
+        let shown = beginning(&shown, MOST_OCTETS);
+        // What was cut in the middle of a line counts as shown.
+        let (left, octets) = (count - shown.lines().count(), self.output.len() - shown.len());
+        let left = match left {
+            0 => String::new(),
+            1 => "1 line, ".to_owned(),
+            many => format!("{} lines, ", grouped(many)),
+        };
+        let output = format!("{shown}\n(left out: {left}{} octets)", grouped(octets));
+        Self { output, ..self }
+    }
+}
+
+/// As much of a text as fits into so many octets.
+pub(crate) fn beginning(text: &str, octets: usize) -> &str {
+    text.get(..text.floor_char_boundary(octets)).unwrap_or_default()
+}
+
+/// A number with commas between the thousands.
+pub(crate) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// A word for a shell: names come from DNS, which can hold anything.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@".contains(c);
@@ -206,9 +259,34 @@ impl Finding {
         self
     }
 
-    /// Adds evidence.
+    /// Adds evidence, as much as one can read.
     pub fn saw(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Self {
-        self.evidence.extend(evidence);
+        self.evidence.extend(evidence.into_iter().map(Evidence::abridged));
+        self
+    }
+
+    /// The same in a length that one can read, whatever the network sent: a long message and evidence beyond number are cut,
+    /// and say so; a fact keeps the first of its values. A fix stays whole: it is there to be pasted.
+    pub(crate) fn abridged(mut self) -> Self {
+        if self.message.len() > LONGEST_MESSAGE {
+            let shown = beginning(&self.message, LONGEST_MESSAGE);
+            let left = grouped(self.message.len() - shown.len());
+            self.message = format!("{shown}… ({left} octets are left out)");
+        }
+        for value in self.facts.values_mut() {
+            match value {
+                serde_json::Value::Array(values) => values.truncate(MOST_VALUES),
+                serde_json::Value::String(text) => text.truncate(text.floor_char_boundary(MOST_OCTETS)),
+                _ => {}
+            }
+        }
+        let count = self.evidence.len();
+        if count > MOST_EVIDENCE {
+            self.evidence.truncate(MOST_EVIDENCE);
+            if let Some(last) = self.evidence.last_mut() {
+                last.output.push_str(&format!("\n(left out: {} more answers)", grouped(count - MOST_EVIDENCE)));
+            }
+        }
         self
     }
 
@@ -302,5 +380,34 @@ impl From<Vec<Finding>> for Findings {
 impl From<Result<Vec<Finding>, Abstain>> for Findings {
     fn from(verdict: Result<Vec<Finding>, Abstain>) -> Self {
         Self(verdict.unwrap_or_else(|abstain| vec![abstain.into()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn abridged(output: &str) -> String {
+        Evidence { command: String::new(), output: output.to_owned() }.abridged().output
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_says_so() {
+        assert_eq!(abridged("one\ntwo"), "one\ntwo");
+        let lines = abridged(&"x\n".repeat(4_000));
+        assert_eq!(lines.lines().last(), Some("(left out: 3,800 lines, 7,601 octets)"));
+        assert_eq!(abridged(&lines), lines);
+        let octets = abridged(&"ü".repeat(32_000));
+        assert_eq!(octets.lines().last(), Some("(left out: 51,712 octets)"));
+        assert_eq!(abridged(&octets), octets);
+        let finding = Finding::pass("x".repeat(60_000)).fact("names", vec!["a"; 4_000]).abridged();
+        assert!(finding.message.ends_with("… (57,952 octets are left out)"), "{}", finding.message);
+        assert_eq!(finding.facts["names"].as_array().map(Vec::len), Some(MOST_VALUES));
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        let shown = [0, 50, 999, 1_000, 4_000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(shown, ["0", "50", "999", "1,000", "4,000", "123,456", "1,234,567"]);
     }
 }

@@ -9,6 +9,8 @@ use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name, Status,
     address::{Family, unseen},
     check::checks,
+    context::MOST_ADDRESSES,
+    finding::grouped,
     net::{NoAnswer, dns::absolute},
 };
 
@@ -72,6 +74,9 @@ const SPECIAL_USE: [&str; 5] = ["local", "internal", "lan", "home.arpa", "locald
 
 /// How many PTR names of one address are looked up; receivers stop at as many (RFC 7208 section 4.6.4).
 const MOST_POINTERS: usize = 10;
+
+/// How many PTR names of one address are told to programs.
+const MOST_NAMES: usize = 100;
 
 async fn fqdn(cx: &Context) -> Result<Finding, Abstain> {
     let hostname = cx.hostname()?;
@@ -187,9 +192,11 @@ async fn addresses_of(cx: &Context, hostname: &Name, family: Family) -> Result<F
     let answer = cx.net.dns.ask(hostname, family.record_type()).await?;
     let forward = answer.addresses();
     let rtype = family.record_type();
+    let cap = (forward.len() > MOST_ADDRESSES)
+        .then(|| format!("{} {rtype} records; the first {MOST_ADDRESSES} are judged", grouped(forward.len())));
     let hidden: Vec<String> = named
         .iter()
-        .chain(forward.iter().filter(|address| !named.contains(address)))
+        .chain(forward.iter().take(MOST_ADDRESSES).filter(|address| !named.contains(address)))
         .filter_map(|address| unseen(*address).map(|why| format!("{address} is {why}, no receiver can see it")))
         .collect();
     let missing: Vec<IpAddr> = named.iter().copied().filter(|address| !forward.contains(address)).collect();
@@ -205,8 +212,16 @@ async fn addresses_of(cx: &Context, hostname: &Name, family: Family) -> Result<F
         if missing.is_empty() { finding } else { finding.fix(publish(&missing)) }
     } else if !missing.is_empty() {
         Finding::warn(format!("{hostname} does not resolve to {}", join_words(&missing))).fix(publish(&missing))
+    } else if let Some(cap) = &cap {
+        Finding::warn(cap).fix(Fix::Advice(format!(
+            "Publish the {rtype} records of the addresses that mail leaves from, and no others"
+        )))
     } else {
         Finding::pass(format!("{hostname} resolves to {}", join_words(&forward)))
+    };
+    let finding = match cap {
+        Some(cap) if finding.message != cap => Finding { message: format!("{cap}: {}", finding.message), ..finding },
+        _ => finding,
     };
     Ok(relayed(cx, finding.saw([answer.evidence()]), !named.is_empty()))
 }
@@ -263,7 +278,7 @@ async fn pointers_of(cx: &Context, hostname: &Name, family: Family) -> Vec<Findi
         return vec![excluded()];
     }
     let forward = cx.forward(hostname, family).await;
-    let others = forward.iter().flatten().copied().filter(|address| !named.contains(address));
+    let others = forward.iter().flatten().take(MOST_ADDRESSES).copied().filter(|address| !named.contains(address));
     let subjects: Vec<(IpAddr, bool)> =
         named.iter().map(|address| (*address, true)).chain(others.map(|address| (address, cx.target.ips.is_empty()))).collect();
     if subjects.is_empty() {
@@ -291,6 +306,9 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
     let mut names = answer.pointers();
     // The EHLO name is looked up, however many there are.
     names.sort_by_key(|name| name != hostname);
+    let count = names.len();
+    names.truncate(MOST_NAMES);
+    names.shrink_to_fit();
     let publish = lines(cx, hostname, address).await;
     let mut evidence = vec![answer.evidence()];
     if names.is_empty() {
@@ -317,15 +335,14 @@ async fn pointer(cx: &Context, hostname: &Name, address: IpAddr) -> Result<Findi
     if let Some(silence) = silence.take_if(|_| is_own_silent) {
         return Err(silence.into());
     }
-    let shown = match names.len().checked_sub(MOST_POINTERS) {
+    let shown = match count.checked_sub(MOST_POINTERS) {
         Some(more @ 1..) => {
             let first: Vec<String> = names.iter().take(MOST_POINTERS).map(ToString::to_string).collect();
             format!("{} and {more} more", first.join(", "))
         }
         _ => join_words(&names),
     };
-    let finding = if confirmed_names.contains(&hostname) && names.len() > MOST_POINTERS {
-        let count = names.len();
+    let finding = if confirmed_names.contains(&hostname) && count > MOST_POINTERS {
         let shown = format!("{count} PTR names, of which receivers look up {MOST_POINTERS}, in no order");
         Finding::warn(format!("{shown}: {hostname} is one, and may be missed")).fix(publish)
     } else if confirmed_names.contains(&hostname) {

@@ -295,12 +295,7 @@ fn listed(names: &[String]) -> String {
 async fn receiving(cx: &Context, domain: &Name) -> Result<(Vec<Name>, Evidence), Abstain> {
     let needs = |what: &str| Abstain::Needs(what.to_owned(), "mx.record");
     let answer = cx.net.dns.ask(domain, RecordType::MX).await.map_err(|_| needs("the MX records"))?;
-    let mut exchanges: Vec<Name> = Vec::new();
-    for (_, exchange) in answer.exchanges() {
-        if !exchange.is_root() && !exchanges.contains(&exchange) {
-            exchanges.push(exchange);
-        }
-    }
+    let mut exchanges: Vec<Name> = answer.hosts().0.into_iter().map(|(_, exchange)| exchange).collect();
     if answer.is_empty() && !answer.is_nxdomain() {
         let addresses = cx.net.dns.addresses(domain, Protocols::All).await.map_err(|_| needs("the MX records"))?;
         exchanges.extend((!addresses.is_empty()).then(|| domain.clone()));

@@ -9,7 +9,11 @@ use crate::{
     Abstain, Context, Finding, Fix, Name, Protocols, Status,
     address::{Family, unseen},
     check::checks,
-    net::{NoAnswer, dns::Answer},
+    finding::grouped,
+    net::{
+        NoAnswer,
+        dns::{Answer, MOST_HOSTS},
+    },
 };
 
 use self::published::{duplicates, lines, mixed, names, null};
@@ -103,9 +107,21 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
         (_, 1..) => Finding::fail("a null MX beside others, which receivers take for a mistake")
             .fix(Fix::Zone(lines(domain, exchanges.iter().filter(|(_, exchange)| !exchange.is_root())))),
         _ => {
-            let mut names: Vec<String> = exchanges.iter().map(|(_, exchange)| exchange.to_string()).collect();
-            names.dedup();
-            Finding::pass(names.join(", "))
+            let (hosts, beyond) = answer.hosts();
+            let listed = |hosts: &[(u16, Name)]| {
+                let mut names: Vec<String> = hosts.iter().map(|(_, host)| host.to_string()).collect();
+                names.dedup();
+                names.join(", ")
+            };
+            match beyond {
+                0 => Finding::pass(listed(&exchanges)),
+                _ => {
+                    let many = grouped(exchanges.len());
+                    let few = format!("Name a few hosts in the MX records of {domain}: senders try no more of them");
+                    Finding::warn(format!("{many} MX records; the first {MOST_HOSTS} hosts are judged: {}, …", listed(&hosts)))
+                        .fix(Fix::Advice(few))
+                }
+            }
         }
     };
     Ok(finding.saw([answer.evidence()]))
@@ -154,17 +170,15 @@ async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
             return vec![needs.saw([silence.evidence()]).about(domain)];
         }
     };
-    let mut exchanges: Vec<Name> = answer.exchanges().into_iter().map(|(_, exchange)| exchange).collect();
-    if exchanges.is_empty() && is_its_own_exchange(cx, domain).await {
+    let (hosts, beyond) = answer.hosts();
+    let mut exchanges: Vec<Name> = hosts.into_iter().map(|(_, exchange)| exchange).collect();
+    if answer.is_empty() && is_its_own_exchange(cx, domain).await {
         exchanges.push(domain.clone());
     }
-    exchanges.retain(|exchange| !exchange.is_root());
     if exchanges.is_empty() {
         let needs = Finding::from(Abstain::Needs("an MX record".to_owned(), "mx.record"));
         return vec![needs.saw([answer.evidence()]).about(domain)];
     }
-    let mut seen = Vec::new();
-    exchanges.retain(|exchange| !seen.contains(exchange) && { seen.push(exchange.clone()); true });
     let judged = join_all(exchanges.iter().map(|exchange| exchange_of(cx, exchange))).await;
     // Where one could not be found out, nobody knows that mail finds no way in.
     let any_resolves = judged.iter().any(|judged| matches!(judged, Ok((_, true)) | Err(_)));
@@ -178,6 +192,10 @@ async fn addresses_of(cx: &Context, domain: &Name) -> Vec<Finding> {
             });
             Finding::from(finding).about(format!("{domain} {exchange}"))
         })
+        .chain((beyond > 0).then(|| {
+            let unjudged = format!("{} more MX hosts, not asked about, see mx.record", grouped(beyond));
+            Finding::skip(unjudged).about(format!("{domain} beyond"))
+        }))
         .collect()
 }
 

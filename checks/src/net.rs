@@ -14,6 +14,10 @@ mod memo;
 pub mod smtp;
 pub mod tls;
 
+/// How long what was heard before the deadline may still be computed with after it, before one part of a judgement is given up;
+/// after as long again the whole of it is.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// The time that is left for the whole audit. Whatever waits, waits no longer than this.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -37,6 +41,16 @@ impl Deadline {
         Instant::now() >= self.at
     }
 
+    /// When no part of a judgement is computed any more.
+    pub(crate) fn overdue(&self) -> Instant {
+        self.at + GRACE
+    }
+
+    /// When nothing is judged any more.
+    pub(crate) fn end(&self) -> Instant {
+        self.overdue() + GRACE
+    }
+
     /// The earlier of the deadline and `patience` from now.
     pub(crate) fn within(&self, patience: Duration) -> Instant {
         self.at.min(Instant::now() + patience)
@@ -55,6 +69,11 @@ impl Deadline {
     /// `60s`: all there was.
     pub(crate) fn budget(&self) -> impl fmt::Display {
         humantime::format_duration(self.budget)
+    }
+
+    /// `not finished within 60s`, for what takes more computing than there is time for.
+    pub(crate) fn shortage(&self) -> String {
+        format!("not finished within {}", self.budget())
     }
 
     /// `no answer within 60s`, for what the deadline cut short.

@@ -1,11 +1,16 @@
 //! Which checks run: a value, made before anything is asked.
 
+use std::{future::poll_fn, task::Poll};
+
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::{
-    Check, Context, Finding, Status,
-    check::{self, Judge},
-    dns, receiver,
+    Check, Context, Finding, Findings, Status,
+    check::{self, Judge, Judgement},
+    dns,
+    net::Deadline,
+    receiver,
 };
 
 /// Which checks run, in report order.
@@ -56,7 +61,7 @@ impl Plan {
     pub async fn run(&self, cx: &Context, done: impl Fn(&Check)) -> Vec<Finding> {
         let judged = join_all(self.reported.iter().chain(&self.read).map(|check| async {
             let Judge::World(judge) = check.judge() else { return Vec::new() };
-            let findings = judge(cx).await;
+            let findings = in_time(cx.net.dns.deadline(), judge(cx)).await;
             done(check);
             findings.0.into_iter().map(|finding| signed(check, finding)).collect::<Vec<_>>()
         }));
@@ -100,12 +105,22 @@ impl Plan {
             Some(owner) if !is_reported(owner) => finding.with_status(Status::Unknown),
             _ => finding,
         }
+        .abridged()
     }
 }
 
 /// The finding in the name of its check.
 fn signed(check: &Check, finding: Finding) -> Finding {
     Finding { check: check.id, reference: check.reference, ..finding }
+}
+
+/// The judgement, unless it takes more computing than there is time for: what is not judged then is unknown.
+async fn in_time(deadline: Deadline, mut judgement: Judgement<'_>) -> Findings {
+    poll_fn(|task| match Instant::now() >= deadline.end() {
+        true => Poll::Ready(Finding::unknown(deadline.shortage()).into()),
+        false => judgement.as_mut().poll(task),
+    })
+    .await
 }
 
 fn is_named(check: &Check, id: &str) -> bool {
@@ -122,6 +137,8 @@ fn nearest(id: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn ids(only: &[&str], skip: &[&str]) -> Result<Vec<&'static str>, UnknownId> {
@@ -135,6 +152,21 @@ mod tests {
         wanted.extend(check::all().map(|check| check.id).filter(|id| id.starts_with("mx.") && *id != "mx.address"));
         assert_eq!(ids(&["mx", "hostname.fqdn"], &["mx.address"]).unwrap(), wanted);
         assert_eq!(ids(&[], &[]).unwrap().len(), check::all().count());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_judged_in_time_is_unknown() {
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let computing = async |seconds: u64| {
+            for _ in 0..seconds {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            Finding::pass("judged").into()
+        };
+        let judged = in_time(deadline, Box::pin(computing(10))).await;
+        assert_eq!(judged.0[0].status, Status::Pass);
+        let judged = in_time(deadline, Box::pin(computing(100))).await;
+        assert_eq!((judged.0[0].status, judged.0[0].message.as_str()), (Status::Unknown, "not finished within 20s"));
     }
 
     #[test]

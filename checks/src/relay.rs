@@ -10,7 +10,7 @@ use self::{
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
-    finding::quoted,
+    finding::{grouped, quoted},
     net::smtp::{Cause, Demand, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
     replies::explained,
     target::Host,
@@ -173,15 +173,15 @@ fn loss(lost: &Lost, relayed: &Relayed) -> Finding {
         }
         Loss::Loop { is_end: true, why } => lowered(Finding::fail(why.clone()), relayed),
         Loss::Loop { is_end: false, why } => Finding::skip(format!("{why}: Postfix does not use it")),
-        Loss::Beyond(count) => {
-            let tried = relayed.dialogues.len();
-            Finding::skip(format!("{count} more addresses, not tried: {tried} are enough, and Postfix tries 5 itself"))
+        Loss::Beyond(count, what) => {
+            let (count, tried) = (grouped(*count), relayed.dialogues.len());
+            Finding::skip(format!("{count} more {what}, not tried: {tried} are enough, and Postfix tries 5 itself"))
         }
     };
     let fix = match lost.why {
         Loss::Nowhere(_) => Some(Fix::Advice("Correct relayhost, or publish the addresses of the relay".to_owned())),
         Loss::Loop { .. } => Some(Fix::Advice("Let relayhost lead to another machine than this one".to_owned())),
-        Loss::Silent(_) | Loss::NoRoute(_) | Loss::Beyond(_) => None,
+        Loss::Silent(_) | Loss::NoRoute(_) | Loss::Beyond(..) => None,
     };
     finding.fix(fix).saw(lost.evidence.clone()).about(&lost.subject)
 }

@@ -1,5 +1,7 @@
 //! Who may send for a domain: the record, what is wrong with it, and what it says about the outgoing addresses.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 
 use self::{
@@ -202,7 +204,7 @@ async fn each<'a>(cx: &'a Context, judge: impl AsyncFn(&'a Name) -> Result<Findi
 }
 
 /// The one record of `domain`, or why there is none to speak about.
-async fn record_of(cx: &Context, domain: &Name) -> Result<(Record, Vec<Evidence>), Abstain> {
+async fn record_of(cx: &Context, domain: &Name) -> Result<(Arc<Record>, Vec<Evidence>), Abstain> {
     match published(&cx.net.dns, domain).await {
         (Published::One(record), evidence) => Ok((record, evidence)),
         (Published::Spoiled(..), _) => Err(Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax")),
@@ -230,7 +232,8 @@ async fn exactly_one(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain| {
         let (published, evidence) = published(&cx.net.dns, domain).await;
         let finding = match published {
-            Published::One(Record { text, .. }) | Published::Spoiled(text, _) => Finding::pass(text),
+            Published::One(record) => Finding::pass(&record.text),
+            Published::Spoiled(text, _) => Finding::pass(&*text),
             Published::Nothing(why) => Finding::fail(why).fix(fix::new_record(cx, domain).await),
             Published::Several(texts) => {
                 Finding::fail(format!("{} SPF records, 1 allowed", texts.len())).fix(fix::merged(domain, &texts))

@@ -1,5 +1,7 @@
 //! Tag lists, `v=DKIM1; k=rsa; p=…` (RFC 6376 section 3.2), with the position of whatever is wrong.
 
+use std::collections::HashSet;
+
 /// A parsed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tags(Vec<Tag>);
@@ -33,6 +35,7 @@ impl Tags {
     /// The tags that can be read, the first of those with the same name, and every mistake (RFC 9989 section 4.8).
     pub(crate) fn tolerant(text: &str) -> (Self, Vec<TagError>) {
         let (mut tags, mut errors) = (Self(Vec::new()), Vec::new());
+        let mut known = HashSet::new();
         let mut offset = 0;
         let mut specs = text.split(';').peekable();
         while let Some(spec) = specs.next() {
@@ -42,7 +45,7 @@ impl Tags {
                 break;
             }
             match tag(spec, at) {
-                Ok(tag) if tags.get(&tag.name).is_some() => {
+                Ok(tag) if !known.insert(tag.name.clone()) => {
                     errors.push(TagError { position: tag.position, reason: format!("{}= stands twice", tag.name) });
                 }
                 Ok(tag) => tags.0.push(tag),

@@ -92,6 +92,19 @@ impl Target {
         }
     }
 
+    /// How many DNS questions a run may ask besides those of a run over one domain, from one host: what was typed is asked
+    /// about, however much it is.
+    pub fn further_questions(&self) -> usize {
+        let beyond = |count: usize| count.saturating_sub(1);
+        let (domains, addresses, lists) = (self.domains.len(), self.ips.len(), self.dnsbl.len());
+        let next_hops = self.relay.iter().flat_map(Relayhost::next_hops).count();
+        100 * beyond(domains)
+            + 10 * beyond(addresses)
+            + 2 * beyond(self.selectors.len()) * domains
+            + lists * (10 + 2 * (domains + addresses))
+            + 50 * beyond(next_hops)
+    }
+
     /// Where to connect to reach `port` of `host` (a name or an address), if not where DNS says.
     pub(crate) fn redirect(&self, host: &str, port: u16) -> Option<SocketAddr> {
         self.connect_to

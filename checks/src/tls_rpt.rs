@@ -1,5 +1,7 @@
 //! Where senders report that TLS to the domain's exchanges failed.
 
+use std::collections::HashSet;
+
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 
@@ -93,12 +95,10 @@ fn rua(text: &str) -> Result<Vec<String>, String> {
 
 /// The record as it was meant, with whatever destinations of `texts` can be used.
 fn correction(name: &Name, answer: &Answer, domain: &Name, texts: &[String]) -> Fix {
-    let mut uris: Vec<String> = Vec::new();
-    for text in texts {
-        for uri in versioned::spotted(text, "rua").into_iter().flat_map(|uris| uris.split(',')) {
-            uris.extend(destination::corrected(uri).filter(|uri| !uris.contains(uri)));
-        }
-    }
+    let mut known = HashSet::new();
+    let spotted = texts.iter().filter_map(|text| versioned::spotted(text, "rua")).flat_map(|uris| uris.split(','));
+    let corrected = spotted.filter_map(destination::corrected).filter(|uri| known.insert(uri.clone()));
+    let uris: Vec<String> = corrected.take(MOST_DESTINATIONS).collect();
     match uris.is_empty() {
         true => Fix::Advice(format!(
             "Publish one TXT record at {name}: v=TLSRPTv1; rua=mailto: and an address at {domain} or elsewhere that \

@@ -1,6 +1,7 @@
 //! Servers that no world can play, and one run of the program against them.
 
 use std::{
+    collections::HashSet,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
@@ -48,6 +49,12 @@ impl Resolver {
     /// How many queries have come, retransmissions and TCP included.
     pub(crate) fn asked(&self) -> usize {
         self.questions.lock().unwrap().len()
+    }
+
+    /// How many different questions have come.
+    pub(crate) fn distinct(&self) -> usize {
+        // What is not the id and the flags.
+        self.questions.lock().unwrap().iter().map(|query| query[12..].to_vec()).collect::<HashSet<_>>().len()
     }
 }
 

@@ -63,7 +63,7 @@ async fn relay(cx: &Context) -> (Vec<Party>, Vec<Finding>) {
 
 async fn parties_of(cx: &Context, hop: &NextHop) -> (Vec<Party>, Vec<Finding>) {
     let hosts = match hosts(cx, hop).await {
-        Ok(hosts) => hosts,
+        Ok((hosts, _)) => hosts,
         Err(lost) => {
             let needs = Finding::from(Abstain::Needs("the relay's hosts".to_owned(), "relay.connect"));
             return (Vec::new(), vec![needs.about(lost.subject)]);

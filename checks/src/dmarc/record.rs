@@ -3,6 +3,9 @@
 use super::uri::{self, Uri};
 use crate::tags::{Tag, TagError, Tags, shortened};
 
+/// How many mistakes are told of.
+const MOST_FAULTS: usize = 50;
+
 /// What a domain owner asks for where DMARC does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Policy {
@@ -207,6 +210,9 @@ impl Record {
         if tags.get("fo").is_some() && record.ruf.is_empty() {
             record.notes.push("fo= does nothing without ruf=".to_owned());
         }
+        // The graver ones are kept, where there are more than anybody reads.
+        record.faults.sort_by_key(|fault| (fault.is_harmless, fault.position));
+        record.faults.truncate(MOST_FAULTS);
         record.faults.sort_by_key(|fault| fault.position);
         Some(record)
     }

@@ -6,6 +6,9 @@ use crate::{
     tags::{Tag, shortened},
 };
 
+/// How many URIs of a list are read.
+const MOST: usize = 100;
+
 /// One URI of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Uri {
@@ -31,6 +34,11 @@ pub(super) fn list(tag: &Tag) -> (Vec<Uri>, Vec<Fault>) {
     for part in tag.value.split(',') {
         let position = offset + (part.len() - part.trim_start().len());
         offset += part.len() + 1;
+        if uris.len() == MOST {
+            let reason = format!("{}= has more than {MOST} URIs, and nobody reports to as many", tag.name);
+            faults.push(Fault { position, reason, is_harmless: true });
+            break;
+        }
         let part = part.trim();
         let (text, size) = part.split_once('!').map_or((part, None), |(text, size)| (text, Some(size)));
         let target = target(text);

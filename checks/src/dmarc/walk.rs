@@ -1,5 +1,7 @@
 //! The DNS tree walk (RFC 9989 section 4.10): which record applies to a domain, and what its organization is.
 
+use std::sync::Arc;
+
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
 
@@ -16,7 +18,7 @@ const JUMP: usize = 7;
 #[derive(Clone, Debug)]
 pub(crate) enum Published {
     /// One record.
-    One(Box<Record>),
+    One(Arc<Record>),
     /// More than one: receivers discard them all.
     Several(Vec<Vec<u8>>),
     /// A text that was meant as a record and is none.
@@ -170,7 +172,7 @@ async fn place(cx: &Context, domain: Name) -> Place {
         return Place { domain, published: Published::Nothing, answer: None };
     };
     match cx.net.dns.ask(&name, RecordType::TXT).await {
-        Ok(answer) => Place { domain, published: read(&answer), answer: Some(answer) },
+        Ok(answer) => Place { domain, published: Published::clone(&answer.reading(read)), answer: Some(answer) },
         // A server that knows its own zones alone refuses to speak of their public suffix.
         Err(silence) if silence.is_refusal() && domain.is_public_suffix() => {
             Place { domain, published: Published::Nothing, answer: None }
@@ -183,7 +185,7 @@ fn read(answer: &Answer) -> Published {
     let texts = answer.texts();
     let records: Vec<&Vec<u8>> = texts.iter().filter(|text| is_dmarc(text)).collect();
     match records.as_slice() {
-        [text] => Record::parse(text).map_or(Published::Nothing, |record| Published::One(Box::new(record))),
+        [text] => Record::parse(text).map_or(Published::Nothing, |record| Published::One(Arc::new(record))),
         [] => match texts.into_iter().find(|text| is_meant(text)) {
             Some(text) => Published::Odd(text),
             None => Published::Nothing,

@@ -7,7 +7,8 @@ use hickory_resolver::proto::rr::RecordType;
 
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Name, Status,
-    net::dns::{Authority, Word},
+    finding::grouped,
+    net::dns::{Authority, MOST_HOSTS, Word},
 };
 
 /// The port of DNS.
@@ -42,12 +43,22 @@ pub(super) async fn servers(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 async fn servers_of(cx: &Context, domain: &Name) -> Vec<Finding> {
     match zone(cx, domain).await {
         Ok((apex, names)) => {
-            let found = join_all(names.iter().map(|name| witnesses(cx, domain, &apex, name))).await;
-            let (witnesses, lost): (Vec<Vec<Witness>>, Vec<Vec<Finding>>) = found.into_iter().unzip();
-            let lost = lost.concat();
-            let is_anybody_lost = lost.iter().any(|finding| finding.status == Status::Unknown);
-            let witnesses: Vec<_> = witnesses.into_iter().flatten().collect();
-            [verdicts(domain, &questions(cx, domain, &apex), &witnesses, is_anybody_lost), lost].concat()
+            let named = names.iter().take(MOST_HOSTS);
+            let found = join_all(named.map(async |name| (name, located(cx, domain, name).await))).await;
+            let (mut places, mut lost) = (Vec::new(), Vec::new());
+            for (name, found) in found {
+                match found {
+                    Ok(found) => places.extend(found.into_iter().map(|(address, socket)| (name, address, socket))),
+                    Err(finding) => lost.push(*finding),
+                }
+            }
+            let beyond = beyond(domain, names.len(), places.len());
+            let is_anybody_lost = beyond.is_some() || lost.iter().any(|finding| finding.status == Status::Unknown);
+            lost.extend(beyond);
+            places.truncate(MOST_HOSTS);
+            let questions = questions(cx, domain, &apex);
+            let witnesses = join_all(places.into_iter().map(|place| witness(cx, &questions, place))).await;
+            [verdicts(domain, &questions, &witnesses, is_anybody_lost), lost].concat()
         }
         Err(abstain) => vec![Finding::from(abstain).about(domain)],
     }
@@ -91,31 +102,43 @@ fn questions(cx: &Context, domain: &Name, apex: &Name) -> Vec<Question> {
     })
 }
 
-/// What the server `name` says at each of its addresses, and what there is no address of.
-async fn witnesses(cx: &Context, domain: &Name, apex: &Name, name: &Name) -> (Vec<Witness>, Vec<Finding>) {
-    let lost = |finding: Finding| (Vec::new(), vec![finding.about(format!("{domain} {name}"))]);
-    let addresses = match cx.target.redirect(&name.to_string(), PORT) {
-        Some(socket) => vec![(socket.ip(), socket)],
-        None => match cx.net.dns.addresses(name, cx.target.protocols).await {
-            Err(silence) => return lost(Abstain::from(silence).into()),
-            Ok(addresses) if addresses.is_empty() => {
-                let advice = format!("Publish the addresses of {name}, or take it out of the NS records");
-                return lost(Finding::warn("a name server without an address").fix(Fix::Advice(advice)));
-            }
-            Ok(addresses) => addresses.into_iter().map(|address| (address, socket(cx, address))).collect(),
-        },
-    };
-    let questions = questions(cx, domain, apex);
-    let asked = addresses.into_iter().map(async |(address, socket)| {
-        let authority = Authority::new(address, socket, cx.net.dns.deadline());
-        let words = join_all(questions.iter().map(|question| authority.ask(&question.name, question.rtype))).await;
-        let serial = words.iter().find_map(|(word, _)| match word {
-            Word::Said(_, serial) => *serial,
-            _ => None,
-        });
-        Witness { server: format!("{name} {address}"), serial, words }
+/// What is not asked of more servers, or of servers at more addresses, than a zone has that means it.
+fn beyond(domain: &Name, names: usize, addresses: usize) -> Option<Finding> {
+    let (count, what) = if names > MOST_HOSTS { (names, "NS records") } else { (addresses, "addresses of name servers") };
+    let message = format!("{} {what}; the first {MOST_HOSTS} are asked", grouped(count));
+    let advice = format!("Let a few servers, each at one address of a family, speak for {domain} (RFC 2182 section 5)");
+    (count > MOST_HOSTS).then(|| Finding::warn(message).fix(Fix::Advice(advice)).about(format!("{domain} beyond")))
+}
+
+/// Where the server `name` is, or that there is no address of it.
+async fn located(cx: &Context, domain: &Name, name: &Name) -> Result<Vec<(IpAddr, SocketAddr)>, Box<Finding>> {
+    let lost = |finding: Finding| Err(Box::new(finding.about(format!("{domain} {name}"))));
+    if let Some(socket) = cx.target.redirect(&name.to_string(), PORT) {
+        return Ok(vec![(socket.ip(), socket)]);
+    }
+    match cx.net.dns.addresses(name, cx.target.protocols).await {
+        Err(silence) => lost(Abstain::from(silence).into()),
+        Ok(addresses) if addresses.is_empty() => {
+            let advice = format!("Publish the addresses of {name}, or take it out of the NS records");
+            lost(Finding::warn("a name server without an address").fix(Fix::Advice(advice)))
+        }
+        Ok(addresses) => Ok(addresses.into_iter().map(|address| (address, socket(cx, address))).collect()),
+    }
+}
+
+/// What the server `name` says at one of its addresses.
+async fn witness(
+    cx: &Context,
+    questions: &[Question],
+    (name, address, socket): (&Name, IpAddr, SocketAddr),
+) -> Witness {
+    let authority = Authority::new(address, socket, &cx.net.dns);
+    let words = join_all(questions.iter().map(|question| authority.ask(&question.name, question.rtype))).await;
+    let serial = words.iter().find_map(|(word, _)| match word {
+        Word::Said(_, serial) => *serial,
+        _ => None,
     });
-    (join_all(asked).await, Vec::new())
+    Witness { server: format!("{name} {address}"), serial, words }
 }
 
 fn socket(cx: &Context, address: IpAddr) -> SocketAddr {

@@ -3,6 +3,7 @@
 use crate::{
     Abstain, Context, Finding, Fix, Protocols,
     address::Family,
+    finding::grouped,
     net::{
         https::{Fetch, LARGEST_BODY, Obstacle, Response, words},
         smtp::{Cause, Loss, Lost},
@@ -111,7 +112,7 @@ fn nowhere(cx: &Context, lost: &Lost) -> Finding {
         }
         Loss::Nowhere(why) => Finding::unknown(format!("{why}, and --protocols leaves the others out")),
         Loss::Loop { why, .. } => Finding::fail(why.clone()),
-        Loss::Beyond(more) => Finding::skip(format!("{more} more addresses are not asked")),
+        Loss::Beyond(more, what) => Finding::skip(format!("{} more {what} are not asked", grouped(*more))),
         Loss::NoRoute(family) => Finding::unknown(format!("this machine has no way to {} addresses", family.name())),
     }
 }

@@ -5,6 +5,7 @@ use hickory_resolver::proto::rr::RecordType;
 
 use crate::{
     Abstain, Context, Finding, Fix, Name, NextHop,
+    finding::grouped,
     net::{
         dns::Validation,
         smtp::{Cause, Dialogue, Loss, Stage},
@@ -34,11 +35,11 @@ pub(crate) async fn exchanges(cx: &Context) -> (Vec<Exchange>, Vec<Finding>) {
             lost.push(Finding::from(Abstain::Needs("the MX records".to_owned(), "mx.record")).about(domain));
             continue;
         };
-        let mut hosts: Vec<Name> = answer.exchanges().into_iter().map(|(_, host)| host).collect();
+        let mut hosts: Vec<Name> = answer.hosts().0.into_iter().map(|(_, host)| host).collect();
         if answer.is_empty() && !answer.is_nxdomain() {
             hosts.push(domain.clone());
         }
-        hosts.retain(|host| !host.is_root() && host.address_literal().is_none());
+        hosts.retain(|host| host.address_literal().is_none());
         if hosts.is_empty() {
             lost.push(Finding::skip("no MX host: the domain takes no mail").about(domain));
         }
@@ -91,7 +92,7 @@ async fn starttls_of(cx: &Context, host: &Name) -> Vec<Finding> {
         let finding = match &lost.why {
             Loss::NoRoute(family) => Finding::skip(format!("this machine has no route to {} addresses", family.name())),
             Loss::Loop { why, .. } => Finding::skip(why.clone()),
-            Loss::Beyond(more) => Finding::skip(format!("{more} more addresses are not asked")),
+            Loss::Beyond(more, what) => Finding::skip(format!("{} more {what} are not asked", grouped(*more))),
             Loss::Nowhere(_) | Loss::Silent(_) => Abstain::Needs("an address".to_owned(), "mx.address").into(),
         };
         finding.about(&lost.subject)

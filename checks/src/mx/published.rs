@@ -1,9 +1,11 @@
 //! What the MX records say, before anybody looks up the hosts that they name.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Protocols, net::dns::absolute};
+use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Protocols, net::dns::{MOST_HOSTS, absolute}};
 
 /// The MX records of one domain, the most preferred first.
 struct Published<'a> {
@@ -94,10 +96,14 @@ pub(super) async fn duplicates(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         let hosts = published.hosts()?;
         // The most preferred comes first: it is the one that stays.
         let mut kept: Vec<&(u16, Name)> = Vec::new();
+        let mut places: HashMap<&Name, u16> = HashMap::new();
         let mut again: Vec<String> = Vec::new();
-        for host in &hosts {
-            match kept.iter().find(|(_, name)| *name == host.1) {
-                Some((first, name)) => again.push(format!("{name} stands at {first} and again at {}", host.0)),
+        for host @ (place, name) in hosts.iter().copied() {
+            match places.insert(name, *place) {
+                Some(first) => {
+                    again.push(format!("{name} stands at {first} and again at {place}"));
+                    places.insert(name, first);
+                }
                 None => kept.push(host),
             }
         }
@@ -133,7 +139,8 @@ async fn respelt(cx: &Context, published: &Published<'_>) -> Option<Fix> {
         Some((_, meant)) => Some((*preference, meant?, true)),
         None => Some((*preference, name.clone(), false)),
     };
-    let records: Option<Vec<_>> = published.hosts().ok()?.into_iter().map(meant).collect();
+    let hosts = published.hosts().ok()?;
+    let records: Option<Vec<_>> = if hosts.len() > MOST_HOSTS { None } else { hosts.into_iter().map(meant).collect() };
     let exist = match &records {
         Some(records) => {
             let asked = records.iter().map(async |(_, name, is_guess)| {

@@ -6,7 +6,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,16 +17,24 @@ use futures_util::future::join;
 use hickory_resolver::{proto::rr::RecordType, system_conf::read_system_conf};
 
 pub use self::answer::Answer;
+use self::{
+    allowance::{Allowance, MOST_QUESTIONS},
+    answer::Said,
+    presentation::mnemonic,
+    server::{Failure, Server},
+    wire::Reply,
+};
 pub(crate) use self::{
+    answer::MOST_HOSTS,
     authority::{Authority, Word},
     bridge::Bridge,
     presentation::{absolute, quoted},
     wire::TYPE_SPF,
 };
-use self::{presentation::mnemonic, server::Server, wire::Reply};
 use super::{Deadline, NoAnswer, memo::Memo};
 use crate::{Name, Protocols, address::Family};
 
+mod allowance;
 mod answer;
 mod authority;
 mod bridge;
@@ -51,6 +62,9 @@ pub struct Dns {
     /// What evidence says to call: ` @192.0.2.53 -p 5353` where a server was typed.
     at: String,
     replies: Memo<Question, Result<Heard, String>>,
+    /// What the replies come to, aliases followed.
+    answers: Memo<Question, Result<Answer, NoAnswer>>,
+    allowance: Allowance,
     deadline: Deadline,
 }
 
@@ -73,10 +87,10 @@ enum Manner {
     Direct,
 }
 
-/// A reply, and what its server is believed of its signatures.
+/// A reply as it came, and what its server is believed of its signatures. Decoded it takes many times the room.
 #[derive(Clone, Debug)]
 struct Heard {
-    reply: Reply,
+    message: Arc<[u8]>,
     validation: Validation,
 }
 
@@ -117,8 +131,16 @@ impl Dns {
             preferred: AtomicUsize::new(0),
             at,
             replies: Memo::new(),
+            answers: Memo::new(),
+            allowance: Allowance::default(),
             deadline,
         }
+    }
+
+    /// Asks so many questions more than a run over one domain needs, because more was typed than one of each.
+    pub fn allowing(mut self, more: usize) -> Self {
+        self.allowance = Allowance::of(MOST_QUESTIONS + more);
+        self
     }
 
     /// Believes the AD bit of servers that are not on this machine too (`--trust-ad`).
@@ -146,46 +168,49 @@ impl Dns {
         self.answer(Question { name: name.clone(), rtype, manner: Manner::Unchecked }).await
     }
 
+    /// The answer to a question, made once: it may be large, and many ask for it.
     async fn answer(&self, question: Question) -> Result<Answer, NoAnswer> {
+        self.answers.answer(question.clone(), || self.followed(question)).await
+    }
+
+    /// The answer at the end of the CNAMEs, of which no more are followed than anybody follows.
+    async fn followed(&self, question: Question) -> Result<Answer, NoAnswer> {
         let Question { name, rtype, manner } = question.clone();
         let cd = if manner == Manner::Unchecked { " +cd" } else { "" };
-        let mut answer = Answer {
-            command: format!("dig{}{cd} +short {question}", self.at),
-            question,
-            aliases: Vec::new(),
-            records: Vec::new(),
-            nxdomain: false,
-            size: 0,
-            validation: Validation::Secure,
-        };
+        let command = format!("dig{}{cd} +short {question}", self.at);
         let silence = |reason: String| NoAnswer {
             name: Box::new(name.clone()),
             question: format!("{} of {name}", mnemonic(rtype)),
-            command: answer.command.clone(),
+            command: command.clone(),
             reason,
         };
+        let (mut aliases, mut worst) = (Vec::new(), Validation::Secure);
         let mut asked = name.clone();
         loop {
             let link = Question { name: asked.clone(), rtype, manner };
-            let Heard { reply, validation } = self.heard(link).await.map_err(&silence)?;
-            answer.validation = answer.validation.max(validation);
-            let mut aliases = reply.aliases(&asked);
-            let end = aliases.last().unwrap_or(&asked).clone();
-            let known = [&asked].into_iter().chain(&answer.aliases);
-            let circular = known.chain(&aliases).filter(|alias| **alias == end).count() > 1 || reply.is_alias(&end);
-            let delegated = !aliases.is_empty() && reply.leaves_open(&end, rtype);
-            answer.aliases.append(&mut aliases);
-            if circular {
-                return Err(silence("the CNAMEs lead back to themselves".to_owned()));
-            }
-            if answer.aliases.len() > LONGEST_CHAIN {
+            let Heard { message, validation } = self.heard(link.clone()).await.map_err(&silence)?;
+            let Some(Ok(reply)) = Reply::to(&link, &message) else {
+                return Err(silence(Failure::Malformed.to_string()));
+            };
+            worst = worst.max(validation);
+            let mut found = reply.aliases(&asked, LONGEST_CHAIN + 1);
+            let end = found.last().unwrap_or(&asked).clone();
+            let known = [&asked].into_iter().chain(&aliases);
+            let is_circular = known.chain(&found).filter(|alias| **alias == end).count() > 1;
+            let is_delegated = !found.is_empty() && reply.leaves_open(&end, rtype);
+            aliases.append(&mut found);
+            if aliases.len() > LONGEST_CHAIN {
                 return Err(silence(format!("more than {LONGEST_CHAIN} CNAMEs follow each other")));
             }
-            if !delegated {
-                answer.records = reply.records(&end, rtype);
-                answer.size = reply.size();
-                answer.nxdomain = answer.records.is_empty() && reply.is_nxdomain();
-                return Ok(answer);
+            if is_circular || reply.is_alias(&end) {
+                return Err(silence("the CNAMEs lead back to themselves".to_owned()));
+            }
+            if !is_delegated {
+                let records = reply.records(&end, rtype);
+                let nxdomain = records.is_empty() && reply.is_nxdomain();
+                let said =
+                    Said { question, command, aliases, records, nxdomain, size: reply.size(), validation: worst };
+                return Ok(Answer::new(said));
             }
             asked = end;
         }
@@ -236,8 +261,9 @@ impl Dns {
         self.ask(name, rtype).await.ok()
     }
 
-    async fn reply(&self, name: &Name, rtype: RecordType) -> Result<Reply, String> {
-        Ok(self.heard(Question { name: name.clone(), rtype, manner: Manner::Recursive }).await?.reply)
+    /// The message that answers a question, without the aliases' ends that are asked for besides.
+    async fn message(&self, name: &Name, rtype: RecordType) -> Result<Arc<[u8]>, String> {
+        Ok(self.heard(Question { name: name.clone(), rtype, manner: Manner::Recursive }).await?.message)
     }
 
     async fn heard(&self, question: Question) -> Result<Heard, String> {
@@ -246,6 +272,7 @@ impl Dns {
 
     /// Asks one server after the other, whatever way the one before failed.
     async fn exchange(&self, question: Question) -> Result<Heard, String> {
+        self.allowance.take()?;
         let mut reasons: Vec<String> = Vec::new();
         let first = self.preferred.load(Ordering::Relaxed);
         for index in (first..self.servers.len()).chain(0..first) {
@@ -258,7 +285,7 @@ impl Dns {
                         (true, true) => Validation::Secure,
                         (true, false) => Validation::Insecure,
                     };
-                    return Ok(Heard { reply, validation });
+                    return Ok(Heard { message: reply.message().into(), validation });
                 }
                 Err(_) if self.deadline.is_over() => return Err(self.deadline.reason()),
                 Err(failure) => {

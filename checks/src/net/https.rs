@@ -35,6 +35,9 @@ use crate::{
 /// The only port (RFC 8461 section 3.3).
 const PORT: u16 = 443;
 
+/// How many addresses are tried before the server counts as out of reach.
+const MOST_ADDRESSES: usize = 20;
+
 /// From the handshake to the last octet: "a suggested timeout is one minute" (RFC 8461 section 3.3).
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -131,7 +134,7 @@ impl Https {
             Ok(endpoints) => endpoints,
             Err(lost) => return Fetch { outcome: Err(Obstacle::Nowhere(lost)), ..fetch },
         };
-        for endpoint in endpoints {
+        for endpoint in endpoints.into_iter().take(MOST_ADDRESSES) {
             match connected(endpoint.socket, self.deadline).await {
                 Err(cause) => fetch.misses.push((endpoint.address, cause)),
                 Ok(socket) => {

@@ -2,20 +2,22 @@
 //!
 //! The records that `include` and `redirect` lead to are frames on a stack of our own: no input makes it deep.
 
-use std::{collections::HashSet, net::IpAddr, time::SystemTime};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::SystemTime};
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{
     evaluation::{Evaluation, Step, Verdict},
     macros::{MacroString, Values, target},
-    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record, SyntaxError, is_spf},
-    tree::Tree,
+    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record},
+    tree::{Published, Tree},
 };
 use crate::{
     Name,
     address::Family,
+    finding::{beginning, quoted},
     net::{
         NoAnswer,
         dns::{Answer, Dns},
@@ -31,6 +33,12 @@ pub(crate) const MOST_VOID_LOOKUPS: usize = 2;
 
 /// How many exchanges of an `mx`, and how many names of a `ptr`, are looked up (section 4.6.4).
 pub(crate) const MOST_NAMES: usize = 10;
+
+/// How much of an answer the trace shows, in octets.
+const LONGEST_ANSWER: usize = 2 * 1024;
+
+/// How many terms the trace tells of.
+const MOST_STEPS: usize = 500;
 
 /// Who sends, and from where.
 #[derive(Clone, Debug)]
@@ -118,6 +126,7 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         lookups: 0,
         void_lookups: 0,
         trace: Vec::new(),
+        left_out: 0,
         matched: None,
         path: vec![String::from_utf8_lossy(&sender.domain).to_ascii_lowercase()],
         asked: HashSet::new(),
@@ -143,6 +152,7 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         reason,
         explanation,
         trace: run.trace,
+        left_out: run.left_out,
         asked: run.asked,
         unanswered: unanswered.filter(|_| verdict != Verdict::Temperror),
     }
@@ -156,6 +166,7 @@ struct Run<'a> {
     lookups: usize,
     void_lookups: usize,
     trace: Vec<Step>,
+    left_out: usize,
     matched: Option<String>,
     path: Vec<String>,
     asked: HashSet<(Name, RecordType)>,
@@ -166,7 +177,7 @@ struct Run<'a> {
 /// A record whose terms are being evaluated.
 struct Frame {
     domain: Name,
-    record: Record,
+    record: Arc<Record>,
     next: usize,
     /// The directive that included it.
     includer: Option<Directive>,
@@ -187,10 +198,15 @@ impl Run<'_> {
     async fn evaluate(&mut self) -> Result<Verdict, Stop> {
         let Some(domain) = self.sender.name() else { return Ok(Verdict::None) };
         match self.record(&domain).await? {
-            Some(record) => self.enter(domain, record, None, 0)?,
+            Some(record) => self.enter(domain.clone(), record, None, 0)?,
             None => return Ok(Verdict::None),
         }
         loop {
+            // A record has room for thousands of terms that ask nobody: others get their turn, and time goes by.
+            consume_budget().await;
+            if Instant::now() >= self.dns.deadline().overdue() {
+                return Err(self.shortage(&domain).into());
+            }
             let Some(frame) = self.frames.last_mut() else { return Ok(Verdict::Neutral) };
             if let Some(directive) = frame.record.directives.get(frame.next).cloned() {
                 frame.next += 1;
@@ -207,6 +223,16 @@ impl Run<'_> {
             } else {
                 return Ok(Verdict::Neutral);
             }
+        }
+    }
+
+    /// The time has run out while terms were looked at.
+    fn shortage(&self, domain: &Name) -> NoAnswer {
+        NoAnswer {
+            name: Box::new(domain.clone()),
+            question: format!("SPF of {domain}"),
+            command: format!("dig +short {} TXT", quoted(&domain.to_string())),
+            reason: self.dns.deadline().shortage(),
         }
     }
 
@@ -232,7 +258,7 @@ impl Run<'_> {
     }
 
     /// Goes on in the record of `domain`.
-    fn enter(&mut self, domain: Name, record: Record, includer: Option<Directive>, step: usize) -> Result<(), Stop> {
+    fn enter(&mut self, domain: Name, record: Arc<Record>, includer: Option<Directive>, step: usize) -> Result<(), Stop> {
         let mut path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
         path.push(domain.to_string());
         self.path.clone_from(&path);
@@ -250,29 +276,20 @@ impl Run<'_> {
     }
 
     /// The parsed record of `domain`, if it has one (section 4.5).
-    async fn record(&mut self, domain: &Name) -> Result<Option<Record>, Stop> {
+    async fn record(&mut self, domain: &Name) -> Result<Option<Arc<Record>>, Stop> {
         let answer = self.reply(domain, RecordType::TXT).await?;
-        let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
-        match texts.as_slice() {
-            [] => Ok(None),
-            [text] => {
-                let spoiled = |error: SyntaxError| Stop::Permerror(format!("the record of {domain}: {error}"));
-                Record::parse(text).map(Some).map_err(spoiled)
-            }
-            several => Err(Stop::Permerror(format!("{domain} has {} SPF records", several.len()))),
+        match Published::of(&answer) {
+            Published::One(record) => Ok(Some(record)),
+            Published::Nothing(_) => Ok(None),
+            Published::Spoiled(_, error) => Err(Stop::Permerror(format!("the record of {domain}: {error}"))),
+            Published::Several(several) => Err(Stop::Permerror(format!("{domain} has {} SPF records", several.len()))),
+            Published::Silent(silence) => Err(silence.into()),
         }
     }
 
     /// Whether a directive matches by itself; `include` pushes a frame instead.
     async fn holds(&mut self, directive: &Directive) -> Result<bool, Stop> {
-        let step = self.trace.len();
-        self.trace.push(Step {
-            path: self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default(),
-            term: directive.text.clone(),
-            lookups: 0,
-            answer: String::new(),
-            matched: false,
-        });
+        let step = self.step(directive.text.clone());
         let matched = match &directive.mechanism {
             Mechanism::All => true,
             Mechanism::Ip(network) => network.contains(self.sender.ip),
@@ -346,22 +363,20 @@ impl Run<'_> {
         };
         let missing = || Stop::Permerror(format!("{} leads to no SPF record", directive.text));
         let (name, record) = record.ok_or_else(missing)?;
-        self.note(step, record.text.clone());
+        self.note(step, &record.text);
         self.enter(name, record, Some(directive.clone()), step)
     }
 
     /// The rest of the evaluation is that of another domain (section 6.1).
     async fn redirect(&mut self, text: &str, domain: &MacroString) -> Result<(), Stop> {
-        let step = self.trace.len();
-        let path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
-        self.trace.push(Step { path, term: text.to_owned(), lookups: 0, answer: String::new(), matched: false });
+        let step = self.step(text.to_owned());
         self.count(step)?;
         let record = match self.target(Some(domain)).await? {
             Some(name) => self.record(&name).await?.map(|record| (name, record)),
             None => None,
         };
         let (name, record) = record.ok_or_else(|| Stop::Permerror(format!("{text} leads to no SPF record")))?;
-        self.note(step, record.text.clone());
+        self.note(step, &record.text);
         let includer = self.frames.last().and_then(|frame| frame.includer.clone());
         let included_at = self.frames.last().map_or(0, |frame| frame.step);
         self.enter(name, record, includer, included_at)?;
@@ -369,6 +384,18 @@ impl Run<'_> {
         let place = self.frames.len().saturating_sub(2);
         self.frames.remove(place);
         Ok(())
+    }
+
+    /// Begins the step of a term: where it stands in the trace. Of a record with more terms than anybody reads, the last one
+    /// takes the place of the one before.
+    fn step(&mut self, term: String) -> usize {
+        let path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
+        if self.trace.len() == MOST_STEPS {
+            self.trace.pop();
+            self.left_out += 1;
+        }
+        self.trace.push(Step { path, term, lookups: 0, answer: String::new(), matched: false });
+        self.trace.len() - 1
     }
 
     /// Counts a term that asks DNS.
@@ -386,7 +413,7 @@ impl Run<'_> {
     /// Asks DNS in the course of a term; an answer without records counts as void.
     async fn ask(&mut self, name: &Name, rtype: RecordType, step: usize) -> Result<Answer, Stop> {
         let answer = self.reply(name, rtype).await?;
-        self.note(step, format!("{rtype} {name}: {}", answer.evidence().output.replace('\n', ", ")));
+        self.note(step, &format!("{rtype} {name}: {}", answer.evidence().output.replace('\n', ", ")));
         if answer.is_empty() {
             self.void_lookups += 1;
             if self.void_lookups > MOST_VOID_LOOKUPS {
@@ -401,11 +428,13 @@ impl Run<'_> {
         self.dns.ask(name, rtype).await
     }
 
-    fn note(&mut self, step: usize, answer: String) {
+    fn note(&mut self, step: usize, answer: &str) {
         if let Some(step) = self.trace.get_mut(step) {
             let separator = if step.answer.is_empty() { "" } else { "; " };
             step.answer.push_str(separator);
-            step.answer.push_str(&answer);
+            let shown = beginning(answer, LONGEST_ANSWER);
+            step.answer.push_str(shown);
+            step.answer.push_str(if shown.len() < answer.len() { "…" } else { "" });
         }
     }
 

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 
 use super::record::Qualifier;
-use crate::{Facts, Name, net::NoAnswer, text};
+use crate::{Facts, Name, finding::grouped, net::NoAnswer, text};
 
 /// The result of an evaluation (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,8 +41,11 @@ pub struct Evaluation {
     /// Why the verdict is an error, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Every term, in the order of evaluation.
+    /// The terms, in the order of evaluation: the first few hundred, and the last.
     pub trace: Vec<Step>,
+    /// How many terms before the last the trace leaves out, because there are more than one reads.
+    #[serde(skip_serializing_if = "is_none")]
+    pub left_out: usize,
     /// What was asked, whatever came of it.
     #[serde(skip)]
     pub(super) asked: HashSet<(Name, RecordType)>,
@@ -119,8 +122,17 @@ impl Evaluation {
             let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
             text::line(&format!("{indent}{}: {verdict}{answer}", step.term))
         };
-        self.trace.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = self.trace.iter().enumerate().map(line).collect();
+        if self.left_out > 0 {
+            let more = format!("({} more terms, none of which decides)", grouped(self.left_out));
+            lines.insert(lines.len().saturating_sub(1), more);
+        }
+        lines.join("\n")
     }
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl From<Qualifier> for Verdict {

@@ -1,6 +1,6 @@
 //! Whole records to publish instead.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use futures_util::future::join_all;
 
@@ -59,12 +59,12 @@ pub(super) fn merged(domain: &Name, texts: &[Vec<u8>]) -> Option<Fix> {
     if records.len() != texts.len() || records.iter().any(|record| record.redirect.is_some() || record.exp.is_some()) {
         return Some(by_hand);
     }
-    let (mut terms, mut end) = (Vec::new(), "~all");
+    let (mut terms, mut known, mut end) = (Vec::new(), HashSet::new(), "~all");
     for directive in records.iter().flat_map(|record| &record.directives) {
         match directive.mechanism {
             Mechanism::All => end = &directive.text,
-            _ if terms.contains(&directive.text.as_str()) => {}
-            _ => terms.push(directive.text.as_str()),
+            _ if known.insert(directive.text.as_str()) => terms.push(directive.text.as_str()),
+            _ => {}
         }
     }
     terms.push(end);

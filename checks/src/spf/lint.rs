@@ -15,11 +15,21 @@ use super::{
 use crate::{
     Abstain, Context, Finding, Fix, Name, Protocols, Status,
     address::unseen,
+    finding::grouped,
     net::{NoAnswer, dns::TYPE_SPF},
 };
 
 /// An answer that every resolver gets over UDP without EDNS (RFC 1035 section 4.2.1), in octets.
 const SMALL_ANSWER: usize = 512;
+
+/// How many sentences about one record are told.
+const MOST_SENTENCES: usize = 20;
+
+/// How many terms are looked up here: receivers stop at the eleventh, and `spf.lookups` fails.
+const MOST_LOOKED_UP: usize = 50;
+
+/// For how many names without a record one that is likely meant is looked for: each takes several questions.
+const MOST_HINTS: usize = 3;
 
 /// The shortest prefixes that anybody but a large provider has a use for.
 const WIDE_V4: u8 = 15;
@@ -35,8 +45,10 @@ async fn tree_of(cx: &Context, domain: &Name) -> Result<Tree, Abstain> {
 fn verdict(tree: &Tree, found: Vec<(Status, String)>, good: &str) -> Result<Finding, Abstain> {
     match (found.iter().map(|(status, _)| *status).max(), tree.silence()) {
         (Some(status), _) => {
-            let sentences: Vec<String> = found.into_iter().map(|(_, sentence)| sentence).collect();
-            Ok(Finding::new(status, sentences.join("; ")))
+            let more = found.len().saturating_sub(MOST_SENTENCES);
+            let sentences = found.into_iter().take(MOST_SENTENCES).map(|(_, sentence)| sentence);
+            let more = (more > 0).then(|| format!("and {} more of the kind", grouped(more)));
+            Ok(Finding::new(status, sentences.chain(more).collect::<Vec<_>>().join("; ")))
         }
         (None, Some(silence)) => Err(silence.into()),
         (None, None) => Ok(Finding::pass(good)),
@@ -53,10 +65,9 @@ pub(super) async fn void(cx: &Context) -> Vec<Finding> {
         let tree = tree_of(cx, domain).await?;
         let mut terms = Vec::new();
         for (place, record) in tree.records() {
-            for directive in record.reachable() {
-                terms.push((place, directive));
-            }
+            terms.extend(record.reachable().filter(|directive| directive.mechanism.asks()).map(|directive| (place, directive)));
         }
+        terms.truncate(MOST_LOOKED_UP);
         let asked = join_all(terms.iter().map(|(place, directive)| absences(cx, &tree, place, directive))).await;
         let mut found = Vec::new();
         for ((place, directive), absences) in terms.iter().zip(asked) {
@@ -88,8 +99,10 @@ async fn absences(cx: &Context, tree: &Tree, place: &Name, directive: &Directive
         Mechanism::A(..) => Ok(addressless(cx, &name).await?.into_iter().collect()),
         Mechanism::Mx(..) if !answer.is_empty() => {
             let exchanges = answer.exchanges();
-            let named = exchanges.iter().filter(|(_, exchange)| !exchange.is_root());
-            let asked = named.take(MOST_NAMES).map(|(_, exchange)| addressless(cx, exchange));
+            // More are a permanent error, and told by `spf.mx`.
+            let asked_for = if exchanges.len() > MOST_NAMES { &[] } else { exchanges.as_slice() };
+            let named = asked_for.iter().filter(|(_, exchange)| !exchange.is_root());
+            let asked = named.map(|(_, exchange)| addressless(cx, exchange));
             Ok(try_join_all(asked).await?.into_iter().flatten().collect())
         }
         _ if answer.is_empty() => Ok(vec![answer.absence()]),
@@ -122,7 +135,8 @@ pub(super) async fn include(cx: &Context) -> Vec<Finding> {
                 let whose = whose(domain, place);
                 match tree.at(&target) {
                     Some((_, Published::Nothing(_))) => {
-                        let hint = likely(cx, &target).await.map(|name| format!("; {name} has one")).unwrap_or_default();
+                        let likely = if found.len() < MOST_HINTS { likely(cx, &target).await } else { None };
+                        let hint = likely.map(|name| format!("; {name} has one")).unwrap_or_default();
                         found.push((Status::Fail, format!("{}{whose} has no SPF record{hint}", directive.text)));
                     }
                     Some((_, Published::Several(texts))) => {

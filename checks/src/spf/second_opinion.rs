@@ -7,6 +7,7 @@ use std::{collections::HashSet, net::IpAddr};
 
 use hickory_resolver::proto::rr::RecordType;
 use mail_auth::{MessageAuthenticator, Parameters, SpfResult, spf::verify::SpfParameters};
+use tokio::time::timeout_at;
 
 use super::Verdict;
 use crate::{
@@ -20,13 +21,13 @@ pub(super) struct Opinion {
     pub(super) questions: HashSet<(Name, RecordType)>,
 }
 
-/// Asks the library, through our own DNS. `None` where it cannot be asked.
+/// Asks the library, through our own DNS. `None` where it cannot be asked, or has not answered in time.
 pub(super) async fn opinion(dns: &Dns, ip: IpAddr, helo: &str, reverse_path: &str) -> Option<Opinion> {
     let bridge = Bridge::open(dns).await.ok()?;
     let authenticator = MessageAuthenticator(bridge.resolver()?);
     let parameters = SpfParameters::verify_mail_from(ip, helo, "unknown", reverse_path);
     let asking = authenticator.check_host(Parameters::from(parameters));
-    let (output, questions) = bridge.while_serving(asking).await;
+    let (output, questions) = timeout_at(dns.deadline().overdue(), bridge.while_serving(asking)).await.ok()?;
     let verdict = match output.result() {
         SpfResult::Pass => Verdict::Pass,
         SpfResult::Fail => Verdict::Fail,

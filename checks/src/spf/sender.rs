@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use futures_util::future::{join, join_all};
+use futures_util::{
+    future::{join, join_all},
+    stream::{self, StreamExt},
+};
+use tokio::sync::OnceCell;
 
 use super::{
     Evaluation, Sender, Verdict, check_host,
@@ -13,6 +17,12 @@ use super::{
     tree::{Published, Tree, published},
 };
 use crate::{Abstain, Context, Finding, Fix, Name, Relayhost, Status, address::Family, net::smtp};
+
+/// For how many addresses SPF is evaluated at once.
+const AT_ONCE: usize = 8;
+
+/// What mends the record for all outgoing addresses at once: made once, since every address is evaluated for it.
+type Remedy = OnceCell<Option<Fix>>;
 
 /// The result for MAIL FROM at `domain` from `address`.
 pub(super) async fn evaluation(cx: &Context, domain: &Name, address: IpAddr) -> Evaluation {
@@ -60,12 +70,18 @@ async fn own_addresses(cx: &Context, domain: &Name) -> Vec<Finding> {
     if outgoing.addresses.is_empty() && outgoing.silences.is_empty() {
         return vec![no_address(cx).about(domain)];
     }
+    let remedy = Remedy::new();
     let judged = outgoing.addresses.iter().map(async |address| {
-        judged(cx, domain, *address).await.about(format!("{domain} from {address}"))
+        judged(cx, domain, *address, &remedy).await.about(format!("{domain} from {address}"))
     });
-    let mut findings = join_all(judged).await;
+    let mut findings = a_few_at_once(judged).await;
     findings.extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(domain, family, silence.into())));
     findings
+}
+
+/// The judgements in their order. Each holds whole records, in two parsers, while it is reached.
+async fn a_few_at_once(judgements: impl Iterator<Item = impl Future<Output = Finding>>) -> Vec<Finding> {
+    stream::iter(judgements).buffered(AT_ONCE).collect().await
 }
 
 fn no_address(cx: &Context) -> Finding {
@@ -80,7 +96,7 @@ fn unknown_addresses(subject: &Name, family: Family, silence: Abstain) -> Findin
 }
 
 /// The evaluation as a finding, with the fix that makes it pass.
-async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
+async fn judged(cx: &Context, domain: &Name, address: IpAddr, remedy: &Remedy) -> Finding {
     let evaluation = evaluation(cx, domain, address).await;
     let finding = match published(&cx.net.dns, domain).await.0 {
         Published::Nothing(_) | Published::Several(_) => needs_record().into(),
@@ -94,7 +110,7 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr) -> Finding {
             };
             let finding = Finding::new(status, evaluation.sentence());
             match status {
-                Status::Warn | Status::Fail => finding.fix(fix::with_addresses(cx, domain).await),
+                Status::Warn | Status::Fail => finding.fix(remedy.get_or_init(|| fix::with_addresses(cx, domain)).await.clone()),
                 _ => finding,
             }
         }
@@ -162,14 +178,15 @@ async fn relay_addresses(cx: &Context, domain: &Name, relay: &Relayhost) -> Vec<
         Ok(addresses) => addresses,
         Err(silence) => return vec![Finding::from(Abstain::Unknown(silence)).about(domain)],
     };
+    let remedy = Remedy::new();
     let judged = addresses.into_iter().map(async |address| {
-        let finding = judged(cx, domain, address).await.at_most(Status::Warn);
+        let finding = judged(cx, domain, address, &remedy).await.at_most(Status::Warn);
         let message = format!("{}; {advice}", finding.message);
         let fix = Some(Fix::Advice("Name the relay's outgoing addresses: --ip ADDRESS".to_owned()));
         let fix = fix.filter(|_| finding.status == Status::Warn);
         Finding { message, fix, ..finding }.about(format!("{domain} from {address}"))
     });
-    join_all(judged).await
+    a_few_at_once(judged).await
 }
 
 /// How SPF will come out at receivers for MAIL FROM at a domain, whichever outgoing address is used: the best first.
@@ -249,25 +266,27 @@ pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     if outgoing.addresses.is_empty() && outgoing.silences.is_empty() {
         return Ok(vec![no_address(cx).about(hostname)]);
     }
+    let remedy = Remedy::new();
     let judged = outgoing.addresses.iter().map(async |address| {
-        greeting(cx, hostname, *address).await.about(format!("{hostname} from {address}"))
+        greeting(cx, hostname, *address, &remedy).await.about(format!("{hostname} from {address}"))
     });
-    let mut findings = join_all(judged).await;
+    let mut findings = a_few_at_once(judged).await;
     findings
         .extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(hostname, family, silence.into())));
     Ok(findings)
 }
 
 /// The HELO identity (RFC 7208 section 2.3).
-async fn greeting(cx: &Context, hostname: &Name, address: IpAddr) -> Finding {
+async fn greeting(cx: &Context, hostname: &Name, address: IpAddr, remedy: &Remedy) -> Finding {
     let sender = Sender::new(address, &hostname.to_string(), "", cx.now);
     let evaluation = check_host(&cx.net.dns, &sender).await;
     let sentence = evaluation.sentence();
+    let mended = async || remedy.get_or_init(|| fix::for_greeting(cx, hostname)).await.clone();
     let finding = match evaluation.settled() {
         Verdict::Pass => Finding::pass(sentence),
         Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
-        Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(fix::for_greeting(cx, hostname).await),
-        Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(fix::for_greeting(cx, hostname).await),
+        Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(mended().await),
+        Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(mended().await),
         Verdict::Temperror => match published(&cx.net.dns, hostname).await.0 {
             Published::Silent(silence) => unjudged(&evaluation).because_of(&silence),
             _ => unjudged(&evaluation),

@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
+    sync::Arc,
 };
 
 use futures_util::{
@@ -16,7 +17,7 @@ use futures_util::{
 use hickory_resolver::proto::rr::RecordType;
 
 use super::{
-    evaluate::Sender,
+    evaluate::{MOST_NAMES, Sender},
     macros::{self, MacroString},
     record::{Mechanism, Record, SyntaxError, is_spf},
 };
@@ -39,13 +40,13 @@ const MOST_TERMS: usize = 300;
 #[derive(Clone, Debug)]
 pub(super) enum Published {
     /// One record.
-    One(Record),
+    One(Arc<Record>),
     /// One record that the grammar does not accept, and its text.
-    Spoiled(String, SyntaxError),
+    Spoiled(Arc<str>, SyntaxError),
     /// None, and why.
     Nothing(String),
     /// More than one.
-    Several(Vec<Vec<u8>>),
+    Several(Arc<[Vec<u8>]>),
     /// It could not be found out.
     Silent(NoAnswer),
 }
@@ -53,7 +54,7 @@ pub(super) enum Published {
 /// What stands at `domain`, and how that was seen.
 pub(super) async fn published(dns: &Dns, domain: &Name) -> (Published, Vec<Evidence>) {
     match dns.ask(domain, RecordType::TXT).await {
-        Ok(answer) => (read(&answer), vec![answer.evidence()]),
+        Ok(answer) => (Published::of(&answer), vec![answer.evidence()]),
         Err(silence) => {
             let evidence = vec![silence.evidence()];
             (Published::Silent(silence), evidence)
@@ -61,16 +62,23 @@ pub(super) async fn published(dns: &Dns, domain: &Name) -> (Published, Vec<Evide
     }
 }
 
-fn read(answer: &Answer) -> Published {
-    let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
-    match texts.as_slice() {
-        [] if answer.is_nxdomain() => Published::Nothing(answer.absence()),
-        [] => Published::Nothing("no TXT record that begins with v=spf1".to_owned()),
-        [text] => match Record::parse(text) {
-            Ok(record) => Published::One(record),
-            Err(error) => Published::Spoiled(String::from_utf8_lossy(text).into_owned(), error),
-        },
-        _ => Published::Several(texts),
+impl Published {
+    /// What an answer of TXT records comes to, parsed once.
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self::clone(&answer.reading(Self::read))
+    }
+
+    fn read(answer: &Answer) -> Self {
+        let texts: Vec<Vec<u8>> = answer.texts().into_iter().filter(|text| is_spf(text)).collect();
+        match texts.as_slice() {
+            [] if answer.is_nxdomain() => Self::Nothing(answer.absence()),
+            [] => Self::Nothing("no TXT record that begins with v=spf1".to_owned()),
+            [text] => match Record::parse(text) {
+                Ok(record) => Self::One(Arc::new(record)),
+                Err(error) => Self::Spoiled(String::from_utf8_lossy(text).into(), error),
+            },
+            _ => Self::Several(texts.into()),
+        }
     }
 }
 
@@ -164,6 +172,8 @@ impl Tree {
                     }
                     self.places.insert(name, published);
                 }
+                // Of more exchanges the evaluation asks by itself, if it comes so far: they are a permanent error.
+                Arrival::Exchanges(names) if names.len() > MOST_NAMES => {}
                 Arrival::Exchanges(names) => wanted = names.iter().flat_map(|name| self.addresses(name)).collect(),
                 Arrival::Nothing => {}
             }
@@ -197,7 +207,7 @@ impl Tree {
     /// The good records among [`Tree::walk`].
     pub(super) fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
         self.walk().into_iter().filter_map(|(domain, published)| match published {
-            Published::One(record) => Some((domain, record)),
+            Published::One(record) => Some((domain, record.as_ref())),
             _ => None,
         })
     }
@@ -290,7 +300,7 @@ impl Tree {
             _ => None,
         });
         let redirect = record.reachable_redirect().map(|redirect| &redirect.target);
-        includes.chain(redirect).filter_map(|target| self.fixed(domain, target)).collect()
+        includes.chain(redirect).take(MOST_TERMS).filter_map(|target| self.fixed(domain, target)).collect()
     }
 
     /// The name that a term in the record of `domain` is about: the domain itself where it names none. `None` where it

@@ -8,7 +8,7 @@ use hickory_resolver::proto::{
 };
 
 use super::{
-    Manner, Question,
+    Dns, Manner, Question,
     presentation::{absolute, presentation},
     server::{Failure, Server},
     wire::Reply,
@@ -16,10 +16,11 @@ use super::{
 use crate::{Evidence, Name, net::Deadline};
 
 /// One of a zone's own servers.
-pub(crate) struct Authority {
+pub(crate) struct Authority<'a> {
     address: IpAddr,
     server: Server,
-    deadline: Deadline,
+    /// Whose allowance of questions this one's count against.
+    dns: &'a Dns,
 }
 
 /// What such a server says to a question.
@@ -37,19 +38,18 @@ pub(crate) enum Word {
     Silent(String),
 }
 
-impl Authority {
+impl<'a> Authority<'a> {
     /// The server that DNS says is at `address`, reached at `socket`.
-    pub(crate) fn new(address: IpAddr, socket: SocketAddr, deadline: Deadline) -> Self {
-        Self { address, server: Server::new(socket), deadline }
+    pub(crate) fn new(address: IpAddr, socket: SocketAddr, dns: &'a Dns) -> Self {
+        Self { address, server: Server::new(socket), dns }
     }
 
     /// What it says about the records of type `rtype` at `name`.
     pub(crate) async fn ask(&self, name: &Name, rtype: RecordType) -> (Word, Evidence) {
         let question = Question { name: name.clone(), rtype, manner: Manner::Direct };
-        let word = match self.server.ask(&question, self.deadline).await {
-            Ok(reply) if reply.is_authoritative() => said(&reply, name, rtype),
-            Ok(_) => Word::Lame("answers without authority (no AA bit)".to_owned()),
-            Err(failure) => failed(&failure, self.deadline),
+        let word = match self.dns.allowance.take() {
+            Ok(()) => self.word(&question).await,
+            Err(why) => Word::Silent(why),
         };
         let output = match &word {
             Word::Said(records, _) if records.is_empty() => "(nothing)".to_owned(),
@@ -57,7 +57,16 @@ impl Authority {
             Word::Delegated => "(a referral)".to_owned(),
             Word::Lame(why) | Word::NoRoute(why) | Word::Silent(why) => format!("({why})"),
         };
-        (word, Evidence { command: format!("dig @{} +norecurse +short {question}", self.address), output })
+        (word, Evidence { command: format!("dig @{} +norecurse +short {question}", self.address), output }.abridged())
+    }
+
+    async fn word(&self, question: &Question) -> Word {
+        let deadline = self.dns.deadline;
+        match self.server.ask(question, deadline).await {
+            Ok(reply) if reply.is_authoritative() => said(&reply, &question.name, question.rtype),
+            Ok(_) => Word::Lame("answers without authority (no AA bit)".to_owned()),
+            Err(failure) => failed(&failure, deadline),
+        }
     }
 }
 
@@ -67,7 +76,7 @@ fn said(reply: &Reply, name: &Name, rtype: RecordType) -> Word {
         RData::SOA(soa) => Some(soa.serial),
         _ => None,
     });
-    let mut records: Vec<String> = match reply.aliases(name).first() {
+    let mut records: Vec<String> = match reply.aliases(name, 1).first() {
         Some(target) if found.is_empty() => vec![format!("CNAME {}", absolute(target))],
         _ => found.iter().map(presentation).collect(),
     };

@@ -122,15 +122,15 @@ impl<'a> Bridge<'a> {
         self.asked.borrow_mut().insert((name.clone(), rtype));
         let mut failure = Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::ServFail);
         failure.add_query(asked.clone());
-        match self.dns.reply(&name, rtype).await {
-            Ok(reply) if over_udp && reply.message().len() > UDP_PAYLOAD.max(query.max_payload().into()) => {
+        match self.dns.message(&name, rtype).await {
+            Ok(reply) if over_udp && reply.len() > UDP_PAYLOAD.max(query.max_payload().into()) => {
                 failure.metadata.response_code = ResponseCode::NoError;
                 failure.metadata.truncation = true;
                 failure.to_vec().ok()
             }
             Ok(reply) => {
                 let mut message = query.metadata.id.to_be_bytes().to_vec();
-                message.extend(reply.message().iter().skip(message.len()));
+                message.extend(reply.iter().skip(message.len()));
                 Some(message)
             }
             Err(_) => failure.to_vec().ok(),

@@ -7,7 +7,7 @@ use hickory_resolver::proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
-use super::{Manner, Question};
+use super::{LONGEST_CHAIN, Manner, Question};
 use crate::{Name, text::line};
 
 /// The largest answer over UDP that is not fragmented on the way (RFC 9715).
@@ -154,7 +154,7 @@ impl Reply {
     /// Whether the records are an answer to `question`, if there are any. Beside NXDOMAIN there are none but the CNAMEs that
     /// lead to the name (RFC 6604 section 3).
     pub(super) fn fits(&self, question: &Question) -> bool {
-        let aliases = self.aliases(&question.name);
+        let aliases = self.aliases(&question.name, LONGEST_CHAIN + 1);
         let has_records = !self.records(aliases.last().unwrap_or(&question.name), question.rtype).is_empty();
         let is_alias = self.is_alias(&question.name);
         match self.is_nxdomain() {
@@ -223,10 +223,10 @@ impl Reply {
         })
     }
 
-    /// The targets of the CNAMEs that lead away from `name`, in order, each once.
-    pub(super) fn aliases(&self, name: &Name) -> Vec<Name> {
+    /// The targets of the CNAMEs that lead away from `name`, in order, each once, and no more of them than `most`.
+    pub(super) fn aliases(&self, name: &Name, most: usize) -> Vec<Name> {
         let mut chain: Vec<Name> = Vec::new();
-        while let Some(target) = self.alias(chain.last().unwrap_or(name)) {
+        while let Some(target) = self.alias(chain.last().unwrap_or(name)).filter(|_| chain.len() < most) {
             if target == *name || chain.contains(&target) {
                 break;
             }

@@ -1,6 +1,6 @@
 //! A reply of an SMTP server (RFC 5321 section 4.2), and what EHLO makes of it.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// A reply of an SMTP server: its code, and the text of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +50,9 @@ impl Reply {
 
     /// The mechanisms of AUTH, in upper case (RFC 4954 section 3); some servers still write `AUTH=` before them.
     pub(crate) fn mechanisms(&self) -> Vec<String> {
-        let mut mechanisms: Vec<String> = Vec::new();
-        for word in self.parameters("AUTH").flat_map(str::split_whitespace).map(str::to_ascii_uppercase) {
-            if !mechanisms.contains(&word) {
-                mechanisms.push(word);
-            }
-        }
-        mechanisms
+        let mut known = HashSet::new();
+        let words = self.parameters("AUTH").flat_map(str::split_whitespace).map(str::to_ascii_uppercase);
+        words.filter(|word| known.insert(word.clone())).collect()
     }
 
     fn parameters<'a>(&'a self, keyword: &'a str) -> impl Iterator<Item = &'a str> {

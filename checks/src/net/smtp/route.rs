@@ -1,6 +1,7 @@
 //! From the next-hop to the addresses, as Postfix finds them.
 
 use std::{
+    collections::HashSet,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -12,6 +13,10 @@ use crate::{Context, Evidence, Name, NextHop, Relayhost, address::Family, net::N
 
 /// Postfix tries smtp_mx_address_limit = 5 addresses, two sessions of them; we want to see all, but not any number.
 const MOST: usize = 20;
+
+/// What there is more of than is asked.
+const ADDRESSES: &str = "addresses";
+const HOSTS: &str = "MX hosts";
 
 /// Postfix looks for loops at this port alone (SMTP_MISC_FLAG_LOOP_DETECT of its smtp_connect.c).
 const SMTP: u16 = 25;
@@ -48,8 +53,8 @@ pub(crate) enum Loss {
     NoRoute(Family),
     /// Postfix does not go there, because it would come back to this host: whether nothing else is left.
     Loop { is_end: bool, why: String },
-    /// There are more addresses than are asked: how many.
-    Beyond(usize),
+    /// There are more addresses, or MX hosts, than are asked: how many of what.
+    Beyond(usize, &'static str),
 }
 
 impl fmt::Display for Endpoint {
@@ -61,39 +66,44 @@ impl fmt::Display for Endpoint {
 /// Every endpoint of `relay`, in Postfix's order, and what of it leads nowhere.
 pub(super) async fn endpoints(cx: &Context, relay: &Relayhost) -> (Vec<Endpoint>, Vec<Lost>) {
     let (mut endpoints, mut lost): (Vec<Endpoint>, Vec<Lost>) = Default::default();
+    let (mut known, mut beyond) = (HashSet::new(), 0);
     for (found, missing) in join_all(relay.next_hops().map(|hop| endpoints_of(cx, hop))).await {
         // Two next-hops may lead to one host.
-        for endpoint in found {
-            if !endpoints.iter().any(|known| known.to_string() == endpoint.to_string()) {
-                endpoints.push(endpoint);
-            }
-        }
+        endpoints.extend(found.into_iter().filter(|endpoint| known.insert(endpoint.to_string())));
         for nothing in missing {
-            if !lost.iter().any(|known| known.subject == nothing.subject) {
+            if let Loss::Beyond(more, ADDRESSES) = nothing.why {
+                beyond += more;
+            } else if !lost.iter().any(|known| known.subject == nothing.subject) {
                 lost.push(nothing);
             }
         }
     }
-    let beyond = endpoints.len().saturating_sub(MOST);
+    beyond += endpoints.len().saturating_sub(MOST);
     endpoints.truncate(MOST);
     if beyond > 0 {
-        lost.push(Lost { subject: format!("{relay} beyond"), why: Loss::Beyond(beyond), evidence: Vec::new() });
+        let why = Loss::Beyond(beyond, ADDRESSES);
+        lost.push(Lost { subject: format!("{relay} beyond"), why, evidence: Vec::new() });
     }
     (endpoints, lost)
 }
 
 async fn endpoints_of(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Vec<Lost>) {
     let (hosts, own) = join(hosts(cx, hop), own_addresses(cx, hop.port)).await;
-    let hosts = match hosts {
+    let (hosts, more) = match hosts {
         Ok(hosts) => hosts,
         Err(lost) => return (Vec::new(), vec![lost]),
     };
     let found = join_all(hosts.iter().map(|(_, host)| located(cx, hop, host.clone()))).await;
     let is_own = |endpoint: &Endpoint| own.contains(&endpoint.address);
+    let beyond =
+        |subject: String, more: usize, what| Lost { subject, why: Loss::Beyond(more, what), evidence: Vec::new() };
     // Postfix uses no exchanger that is as good as this host, or worse: mail would go in circles.
     let placed = hosts.iter().zip(&found);
     let cut = placed.filter(|(_, found)| found.iter().flatten().any(is_own)).map(|((place, _), _)| *place).min();
     let (mut endpoints, mut lost) = (Vec::new(), Vec::new());
+    if more > 0 {
+        lost.push(beyond(format!("{}:{} hosts beyond", hop.host, hop.port), more, HOSTS));
+    }
     for ((place, host), found) in hosts.iter().zip(found) {
         match found {
             Ok(found) if cut.is_some_and(|cut| *place >= cut) => {
@@ -105,7 +115,10 @@ async fn endpoints_of(cx: &Context, hop: &NextHop) -> (Vec<Endpoint>, Vec<Lost>)
                 lost.push(Lost { subject, why: Loss::Loop { is_end, why }, evidence: Vec::new() });
             }
             Ok(found) => {
-                endpoints.extend(found);
+                // Each of them is tried on its own connection: of one host no more than of all.
+                let more = found.len().saturating_sub(MOST);
+                endpoints.extend(found.into_iter().take(MOST));
+                lost.extend((more > 0).then(|| beyond(format!("{host}:{} beyond", hop.port), more, ADDRESSES)));
                 lost.extend(silent_families(cx, hop, host).await);
             }
             Err(nothing) => lost.push(nothing),
@@ -128,17 +141,18 @@ async fn silent_families(cx: &Context, hop: &NextHop, host: &Host) -> Vec<Lost> 
 }
 
 /// The addresses of this host where Postfix looks for loops, as far as DNS knows them; `--ip` may name those of the relay.
-async fn own_addresses(cx: &Context, port: u16) -> Vec<IpAddr> {
-    let Some(hostname) = cx.target.hostname.as_ref().filter(|_| port == SMTP) else { return Vec::new() };
+async fn own_addresses(cx: &Context, port: u16) -> HashSet<IpAddr> {
+    let Some(hostname) = cx.target.hostname.as_ref().filter(|_| port == SMTP) else { return HashSet::new() };
     let answers = join_all(cx.families().map(|family| cx.forward(hostname, family))).await;
     answers.into_iter().flatten().flatten().collect()
 }
 
 /// The host itself in brackets; otherwise its mail exchangers (RFC 5321 section 5.1), each with its preference.
-pub(crate) async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<(u16, Host)>, Lost> {
+/// There may be more of them than are asked: how many.
+pub(crate) async fn hosts(cx: &Context, hop: &NextHop) -> Result<(Vec<(u16, Host)>, usize), Lost> {
     let domain = match &hop.host {
         Host::Name(domain) if !hop.bracketed && !is_redirected(cx, &hop.host, hop.port) => domain,
-        host => return Ok(vec![(0, host.clone())]),
+        host => return Ok((vec![(0, host.clone())], 0)),
     };
     let lost = |why, evidence| Lost { subject: format!("{domain}:{}", hop.port), why, evidence };
     let answer = match cx.net.dns.ask(domain, RecordType::MX).await {
@@ -148,20 +162,14 @@ pub(crate) async fn hosts(cx: &Context, hop: &NextHop) -> Result<Vec<(u16, Host)
     if answer.is_nxdomain() {
         return Err(lost(Loss::Nowhere(answer.absence()), vec![answer.evidence()]));
     }
-    let exchanges = answer.exchanges();
-    let mut hosts: Vec<(u16, Name)> = Vec::new();
-    for (preference, exchange) in &exchanges {
-        if !exchange.is_root() && !hosts.iter().any(|(_, host)| host == exchange) {
-            hosts.push((*preference, exchange.clone()));
-        }
-    }
-    match (exchanges.is_empty(), hosts.is_empty()) {
-        (true, _) => Ok(vec![(0, Host::Name(domain.clone()))]),
+    let (hosts, beyond) = answer.hosts();
+    match (answer.is_empty(), hosts.is_empty()) {
+        (true, _) => Ok((vec![(0, Host::Name(domain.clone()))], 0)),
         (false, true) => {
             let why = format!("{domain} has a null MX: it takes no mail (RFC 7505)");
             Err(lost(Loss::Nowhere(why), vec![answer.evidence()]))
         }
-        (false, false) => Ok(hosts.into_iter().map(|(place, host)| (place, Host::Name(host))).collect()),
+        (false, false) => Ok((hosts.into_iter().map(|(place, host)| (place, Host::Name(host))).collect(), beyond)),
     }
 }
 

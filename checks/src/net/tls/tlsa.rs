@@ -1,6 +1,6 @@
 //! A TLSA record, and whether the chain that a server sent is the one it means.
 
-use std::{fmt, time::SystemTime};
+use std::{collections::HashMap, fmt, time::SystemTime};
 
 use hickory_resolver::proto::rr::rdata::TLSA;
 use ring::digest::{SHA256, SHA512, digest};
@@ -92,13 +92,16 @@ impl Tlsa {
 /// digests, and whole certificates and keys (RFC 7671 section 9).
 pub(crate) fn considered(records: &[Tlsa]) -> Vec<Tlsa> {
     let usable: Vec<&Tlsa> = records.iter().filter(|record| record.flaw().is_none()).collect();
-    let strongest = |record: &Tlsa| {
-        let rivals = usable.iter().filter(|rival| (rival.usage, rival.selector) == (record.usage, record.selector));
-        rivals.map(|rival| rival.matching).max().unwrap_or_default()
-    };
+    let mut strongest: HashMap<(u8, u8), u8> = HashMap::new();
+    for record in &usable {
+        let best = strongest.entry((record.usage, record.selector)).or_default();
+        *best = record.matching.max(*best);
+    }
     usable
         .iter()
-        .filter(|record| [0, strongest(record)].contains(&record.matching))
+        .filter(|record| {
+            record.matching == 0 || strongest.get(&(record.usage, record.selector)) == Some(&record.matching)
+        })
         .map(|&record| record.clone())
         .collect()
 }
