@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod prompt;
 mod render;
+mod secret;
 mod spf;
 mod target;
 

@@ -24,6 +24,11 @@ pub(crate) fn answer(question: &str) -> io::Result<String> {
     let length = terminal.file.read(&mut line)?;
     line.truncate(length);
     terminal.file.write_all(b"\n")?;
+    // It hands over no more of a longer one.
+    if length == LONGEST_LINE {
+        line.fill(0);
+        return Err(io::Error::other("the line is longer than a terminal takes"));
+    }
     line.pop_if(|last| *last == b'\n');
     String::from_utf8(line).map_err(|_| io::Error::other("what was typed is not UTF-8"))
 }

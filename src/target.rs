@@ -9,12 +9,12 @@ use checks::{
     net::{Deadline, dns::Dns, tls::Anchors},
 };
 
-use crate::{cli, evidence, prompt};
+use crate::{
+    cli, evidence, prompt,
+    secret::{self, Kind},
+};
 
 const PASSWORD_VARIABLE: &str = "MAIL_PREFLIGHT_SASL_PASSWORD";
-
-/// Far more than any password or token has, far less than /dev/zero.
-const LONGEST_SECRET: usize = 65_536;
 
 /// What was typed about the mail system, with everything left out filled in. May prompt for the password.
 pub(crate) fn target(typed: cli::Subject) -> anyhow::Result<Target> {
@@ -162,7 +162,9 @@ fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<O
         (_, Some("EXTERNAL")) => {
             bail!("--sasl-mechanism EXTERNAL sends no secret: leave --sasl-password-file and --sasl-token-file out")
         }
-        (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => Login::Token(first_line("--sasl-token-file", &file)?),
+        (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => {
+            Login::Token(of_file("--sasl-token-file", &file, &user, Kind::Token)?)
+        }
         (Some(_), Some(other)) => {
             bail!("--sasl-mechanism {other} takes a password, not a token: use --sasl-password-file");
         }
@@ -184,14 +186,15 @@ fn credentials(typed: cli::Login, relay: Option<&Relayhost>) -> anyhow::Result<O
 /// From the file, else the environment, else a prompt.
 fn password(user: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
     if let Some(file) = file {
-        return first_line("--sasl-password-file", file);
+        return of_file("--sasl-password-file", file, user, Kind::Password);
     }
     match env::var(PASSWORD_VARIABLE) {
-        Ok(text) => secret(text).with_context(|| format!("${PASSWORD_VARIABLE}")),
+        Ok(text) => secret::typed(text, user, Kind::Password).with_context(|| format!("${PASSWORD_VARIABLE}")),
         Err(env::VarError::NotUnicode(_)) => bail!("${PASSWORD_VARIABLE}: is not UTF-8, set it anew"),
         Err(env::VarError::NotPresent) if prompt::is_possible() => {
             let typed = prompt::answer(&format!("SASL password of {user}: "));
-            secret(typed.context("cannot ask for the password: use --sasl-password-file")?).context("the password")
+            let typed = typed.context("cannot ask for the password: use --sasl-password-file")?;
+            secret::typed(typed, user, Kind::Password).context("the password")
         }
         Err(env::VarError::NotPresent) => bail!(
             "--sasl-user: no password and no terminal to ask on: use --sasl-password-file or ${PASSWORD_VARIABLE}"
@@ -199,29 +202,14 @@ fn password(user: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
     }
 }
 
-/// The first line of a file, without its line end.
-fn first_line(option: &str, file: &Path) -> anyhow::Result<Secret> {
+/// The first line of a file.
+fn of_file(option: &str, file: &Path, user: &str, kind: Kind) -> anyhow::Result<Secret> {
     let place = || format!("{option} {}", file.display());
-    // Room for all of it: a text that grows leaves copies of itself behind.
-    let mut text = String::with_capacity(LONGEST_SECRET);
-    let read = fs::File::open(file).and_then(|file| file.take(LONGEST_SECRET as u64).read_to_string(&mut text));
+    // Room for all of it: octets that grow leave copies of themselves behind.
+    let mut octets = Vec::with_capacity(secret::LONGEST_FILE);
+    let read = fs::File::open(file).and_then(|file| file.take(secret::LONGEST_FILE as u64).read_to_end(&mut octets));
     read.with_context(|| format!("{}: expected a file with the secret on its first line", place()))?;
-    // Shortened where it stands: no copy of the secret is left behind.
-    let end = text.find('\n').unwrap_or(text.len());
-    let end = text.get(..end).map_or(end, |line| line.strip_suffix('\r').unwrap_or(line).len());
-    text.truncate(end);
-    secret(text).with_context(place)
-}
-
-/// A password that the protocols can carry: RFC 4616 section 2 has neither an empty one nor NUL.
-fn secret(text: String) -> anyhow::Result<Secret> {
-    let flaw = match text.as_str() {
-        "" => Some("is empty, expected a password or token"),
-        text if text.contains('\0') => Some("has a NUL octet, which SASL cannot carry"),
-        _ => None,
-    };
-    let secret = Secret::new(text);
-    flaw.map_or(Ok(secret), |flaw| Err(anyhow::Error::msg(flaw)))
+    secret::first_line(octets, user, kind).with_context(place)
 }
 
 #[cfg(test)]
