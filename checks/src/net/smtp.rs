@@ -101,8 +101,8 @@ impl Dialogues {
     }
 
     fn script<'a>(&self, cx: &'a Context, errand: Errand) -> Script<'a> {
-        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
-        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(credentials) }
+        // A mail exchanger may be the relay's, which knows the password.
+        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
     }
 
     /// What came of the dialogues with an MX host.

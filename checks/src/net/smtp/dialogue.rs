@@ -227,7 +227,7 @@ impl Dialogue {
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
                 // What is here already is no answer to AUTH.
-                wire.in_step()?;
+                wire.in_step().await?;
                 let binding = self.session.as_ref().and_then(|session| session.binding.as_ref());
                 log_in(wire, mechanism, credentials, binding).await?
             }
@@ -369,13 +369,13 @@ pub(super) async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
     me: &str,
     no_ehlo: &mut Option<Reply>,
 ) -> Result<Reply, Cause> {
-    wire.in_step()?;
+    wire.in_step().await?;
     let mut reply = wire.command(&format!("EHLO {me}")).await?;
-    wire.in_step()?;
+    wire.in_step().await?;
     if reply.is_negative() {
         *no_ehlo = Some(reply);
         reply = wire.command(&format!("HELO {me}")).await?;
-        wire.in_step()?;
+        wire.in_step().await?;
     }
     welcome(reply)
 }

@@ -111,7 +111,7 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     }
     // A yes with something behind it may be the answer to anything.
     if reply.is_positive() {
-        wire.in_step()?;
+        wire.in_step().await?;
     }
     Ok(Attempt::Decided { mechanism, reply, status: exchange.status(), flaw })
 }
