@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, TlsLevel,
+    Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
     finding::quoted,
     net::smtp::{Attempt, Dialogue, Flaw, Means, Mechanism, Reply, Selection, Stage, Withheld},
@@ -13,6 +13,10 @@ use crate::{
 };
 
 mod choice;
+
+/// Advice where somebody answers who is perhaps not the relay.
+const STRANGER: &str =
+    "Do not send this server mail or passwords before its operator has explained it: find out who answers at this address";
 
 checks! {
     /// The relay offers a login under TLS, and only there.
@@ -38,7 +42,8 @@ checks! {
     /// binding, a -PLUS mechanism comes first (RFC 5802 section 6).
     ///
     /// A relay that lets anybody in by SCRAM without its own signature has not shown that it knows the password, and is
-    /// perhaps not the relay (RFC 5802 section 5).
+    /// perhaps not the relay (RFC 5802 section 5). One that says yes before it has asked for the password has let nobody in.
+    /// With fewer than 4,096 iterations a SCRAM password is guessed too fast (RFC 7677 section 4).
     ///
     /// # Fix
     /// Correct the entry of the relay in `smtp_sasl_password_maps` and run `postmap` on it. Many providers want an
@@ -101,12 +106,13 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (_, Some((Stage::Login, cause))) => {
                 Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
-            (Some(Attempt::Decided { mechanism, reply, status, flaw }), _) => {
+            (Some(Attempt::Decided { mechanism, reply, status, flaw, iterations }), _) => {
                 let reservation = reservation(cx, dialogue, *mechanism);
                 let meant = explained(reply, &dialogue.endpoint.host);
-                decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
+                let finding = decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
                     .fact("mechanism", mechanism.word())
-                    .fact("code", reply.code)
+                    .fact("code", reply.code);
+                iterated(finding, *mechanism, *iterations)
             }
             (Some(Attempt::Withheld(why)), _) => withheld(cx, dialogue, why, &elsewhere)?,
             (None, _) if cx.target.sasl.is_none() => return Err(no_credentials()),
@@ -151,11 +157,12 @@ fn decided(
     let message = |verdict: &str| format!("{mechanism} login {verdict}: {said}{status}{reservation}");
     match flaw {
         Some(flaw @ (Flaw::Impostor | Flaw::Unproved)) => {
-            return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}")).fix(Fix::Advice(
-                "Do not send this server mail or passwords before its operator has explained it: find out who answers \
-                 at this address"
-                    .to_owned(),
-            ));
+            return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}"))
+                .fix(Fix::Advice(STRANGER.to_owned()));
+        }
+        Some(Flaw::Unasked) => {
+            return Finding::fail(format!("{mechanism} login: {} (it said {reply})", Flaw::Unasked))
+                .fix(Fix::Advice(STRANGER.to_owned()));
         }
         Some(Flaw::Ours(why)) => return Finding::unknown(format!("{mechanism} login not decided: {why}")),
         Some(Flaw::Broken(why)) => {
@@ -167,8 +174,12 @@ fn decided(
         }
         None => {}
     }
-    if reply.is_positive() {
+    if reply.code == 235 {
         return Finding::pass(message("accepted"));
+    }
+    // Postfix takes it for a yes. It may as well be the answer to something else.
+    if reply.is_positive() {
+        return Finding::unknown(format!("{}; only 235 accepts a login", message("not decided")));
     }
     // 454: a backend that is down, or too many attempts; 421: the service is not available (RFC 4954 section 6).
     if reply.is_transient() {
@@ -189,6 +200,24 @@ fn decided(
     let is_password = mechanism.means() == Means::Password;
     let advice = meant.filter(|row| !row.is_general() && is_password).map_or(advice, |row| row.remedy);
     Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
+}
+
+/// What has to be said where a server has the password hashed less often than RFC 5802 section 5.1 and RFC 7677
+/// section 4 ask for: whoever sees the exchange, or the server's file, guesses it so much faster.
+fn iterated(finding: Finding, mechanism: Mechanism, iterations: Option<u32>) -> Finding {
+    const LEAST: u32 = 4096;
+    let Some(iterations) = iterations else { return finding };
+    let finding = finding.fact("iterations", iterations);
+    if finding.status != Status::Pass || iterations >= LEAST {
+        return finding;
+    }
+    let message = format!("{}; the password is hashed with {iterations} iterations, {LEAST} at least are expected", finding.message);
+    let finding = Finding { status: Status::Warn, message, ..finding };
+    finding.fix(Fix::Advice(format!(
+        "Ask the relay's operator to store the password anew with at least {LEAST} iterations (Dovecot: doveadm pw -s \
+         {} -r {LEAST})",
+        mechanism.word().trim_end_matches("-PLUS")
+    )))
 }
 
 /// What has to be said where the password went to somebody who has not proved to be the relay.

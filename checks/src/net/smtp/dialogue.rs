@@ -226,8 +226,6 @@ impl Dialogue {
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
-                // What is here already is no answer to AUTH.
-                wire.in_step().await?;
                 let binding = self.session.as_ref().and_then(|session| session.binding.as_ref());
                 log_in(wire, mechanism, credentials, binding).await?
             }
@@ -259,7 +257,7 @@ impl Dialogue {
             return Some(Unasked::NoRecipients);
         }
         match &self.login {
-            Some(Attempt::Decided { reply, .. }) if reply.is_positive() => return None,
+            Some(attempt) if attempt.is_accepted() => return None,
             Some(Attempt::Withheld(Withheld::Elsewhere)) => return Some(Unasked::Elsewhere),
             _ if cx.target.sasl.is_some() => return Some(Unasked::NoLogin),
             _ => {}
