@@ -1,6 +1,6 @@
 //! Whether the relay lets us log in.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::SystemTime};
 
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
@@ -106,8 +106,11 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (_, Some((Stage::Login, cause))) => {
                 Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
-            (Some(Attempt::Decided { mechanism, reply, status, flaw, iterations }), _) => {
-                let reservation = reservation(cx, dialogue, *mechanism);
+            (Some(Attempt::Decided { mechanism, reply, status, flaw, iterations, unguarded }), _) => {
+                let mut reservation = reservation(cx, dialogue, *mechanism);
+                if let Some(why) = unguarded {
+                    reservation.push_str(&format!("; the guard against lockouts could not be kept: {why}"));
+                }
                 let meant = explained(reply, &dialogue.endpoint.host);
                 let finding = decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
                     .fact("mechanism", mechanism.word())
@@ -243,12 +246,18 @@ fn withheld(cx: &Context, dialogue: &Dialogue, why: &Withheld, elsewhere: &str) 
         Withheld::Untrusted => not_sent("certificate not trusted".to_owned()),
         Withheld::Misnamed => not_sent(format!("certificate does not match {}", dialogue.endpoint.host)),
         Withheld::Elsewhere => Ok(Finding::skip(format!("one login a run, done at {elsewhere}"))),
-        Withheld::Barred => {
-            let until = credentials.barred_until.map(timestamp).unwrap_or_default();
-            let time = until.split_once('T').map_or(until.as_str(), |(_, time)| time.trim_end_matches('Z'));
-            Ok(Finding::unknown(format!("not tried again before {time}, --force")))
-        }
+        Withheld::Barred => Ok(barred(credentials.barred_until)),
+        Withheld::Contested(until) => Ok(barred(*until)),
     }
+}
+
+/// The same login was refused a moment ago, or another run is trying it.
+fn barred(until: Option<SystemTime>) -> Finding {
+    let Some(until) = until.map(timestamp) else {
+        return Finding::unknown("not tried while another run tries the same login, --force");
+    };
+    let time = until.split_once('T').map_or(until.as_str(), |(_, time)| time.trim_end_matches('Z'));
+    Finding::unknown(format!("not tried again before {time}, --force"))
 }
 
 fn no_credentials() -> Abstain {

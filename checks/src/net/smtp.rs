@@ -160,7 +160,8 @@ impl Relayed {
     pub(crate) fn logged_in_at(&self) -> Option<&Endpoint> {
         let tried = |dialogue: &&Dialogue| {
             let broke = matches!(dialogue.broke, Some((Stage::Login, _)));
-            broke || matches!(dialogue.login, Some(Attempt::Decided { .. }))
+            let attempt = dialogue.login.as_ref();
+            broke || matches!(attempt, Some(Attempt::Decided { .. } | Attempt::Withheld(Withheld::Contested(_))))
         };
         self.dialogues.iter().find(tried).map(|dialogue| &dialogue.endpoint)
     }

@@ -1,9 +1,11 @@
 //! SASL over SMTP (RFC 4954): the one attempt of a run.
 
+use std::time::{Duration, SystemTime};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout_at,
+    time::{Instant, sleep, timeout_at},
 };
 use zeroize::Zeroizing;
 
@@ -18,7 +20,7 @@ use super::{
     reply::Reply,
     wire::{Cause, Wire},
 };
-use crate::{Credentials, net::tls::Binding};
+use crate::{Admission, Credentials, Ticket, net::tls::Binding};
 
 mod exchange;
 mod mechanism;
@@ -46,6 +48,8 @@ pub(crate) enum Withheld {
     Elsewhere,
     /// The relay has just refused this login.
     Barred,
+    /// Another run was trying this login: it has been refused, and is left alone until then, or is not decided.
+    Contested(Option<SystemTime>),
 }
 
 /// What came of the login at an address.
@@ -63,6 +67,8 @@ pub(crate) enum Attempt {
         flaw: Option<Flaw>,
         /// How often a SCRAM server has the password hashed.
         iterations: Option<u32>,
+        /// Why the next run will not know of a refusal.
+        unguarded: Option<String>,
     },
 }
 
@@ -73,8 +79,47 @@ impl Attempt {
     }
 }
 
-/// The one attempt: no retry, no second mechanism.
+/// How often a guard is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The one attempt, if the guard lets it happen: no retry, no second mechanism.
 pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<'_, S>,
+    mechanism: Mechanism,
+    credentials: &Credentials,
+    binding: Option<&Binding>,
+) -> Result<Attempt, Cause> {
+    let ticket = match admitted(credentials, wire.due()).await {
+        Ok(ticket) => ticket,
+        Err(withheld) => return Ok(Attempt::Withheld(withheld)),
+    };
+    let mut outcome = exchanged(wire, mechanism, credentials, binding).await;
+    let code = match &outcome {
+        // A yes that is none proves nothing of the password.
+        Ok(Attempt::Decided { reply, flaw: None, .. }) => Some(reply.code),
+        _ => None,
+    };
+    let kept = ticket.map_or(Ok(()), |ticket| ticket.returned(code));
+    if let (Ok(Attempt::Decided { unguarded, .. }), Err(why)) = (&mut outcome, kept) {
+        *unguarded = Some(why);
+    }
+    outcome
+}
+
+/// The guard's leave, waited for until `due` where another run is trying the same login.
+async fn admitted(credentials: &Credentials, due: Instant) -> Result<Option<Ticket>, Withheld> {
+    let Some(guard) = &credentials.guard else { return Ok(None) };
+    loop {
+        match guard.admission() {
+            Admission::Granted(ticket) => return Ok(Some(ticket)),
+            Admission::Barred(until) => return Err(Withheld::Contested(Some(until))),
+            Admission::Taken if Instant::now() + PAUSE >= due => return Err(Withheld::Contested(None)),
+            Admission::Taken => sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn exchanged<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<'_, S>,
     mechanism: Mechanism,
     credentials: &Credentials,
@@ -113,7 +158,7 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
         reply.lines = vec![REDACTED.to_owned()];
     }
     let (status, iterations) = (exchange.status(), exchange.iterations());
-    Ok(Attempt::Decided { mechanism, reply, status, flaw, iterations })
+    Ok(Attempt::Decided { mechanism, reply, status, flaw, iterations, unguarded: None })
 }
 
 /// Our answer to a challenge, if there is one.
@@ -163,8 +208,6 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex};
 
     use super::{
