@@ -4,8 +4,8 @@ use std::{
     fs,
     io::{Read, Write},
     path::Path,
-    process::Command,
-    time::SystemTime,
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use base64::{
@@ -192,6 +192,26 @@ async fn runs_at_once_with_the_right_password_all_log_in() {
     let outcomes = at_once(&theatre).await;
     assert!(outcomes.iter().all(|(status, _)| status == "pass"), "{outcomes:?}");
     assert_eq!(logins(&theatre), 4);
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_bars_nobody() {
+    let theatre = relay("PLAIN", "C: AUTH *\nSILENCE\n").await;
+    let mut killed = client(&theatre, PASSWORD, &[]).stdout(Stdio::null()).spawn().unwrap();
+    while logins(&theatre) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Beside the living one nobody logs in.
+    let beside = ran(client(&theatre, PASSWORD, &["--format", "json", "--timeout", "1s"])).await;
+    let (status, message) = beside.finding("sasl.login", "");
+    assert_eq!((beside.code, status.as_str()), (Some(3), "unknown"));
+    assert!(message.starts_with("not tried while another run tries the same login"), "{message}");
+    assert_eq!(logins(&theatre), 1);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let after = ran(client(&theatre, PASSWORD, &["--format", "json", "--timeout", "1s"])).await;
+    assert_eq!(after.finding("sasl.login", "").1, "the login was not decided: no answer within 1s");
+    assert_eq!(logins(&theatre), 2);
 }
 
 #[tokio::test]
