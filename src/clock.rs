@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 const LATEST: u64 = 253_402_300_799;
 
 /// The time of the audit. A fixed clock makes two runs give the same bytes (<https://reproducible-builds.org/specs/source-date-epoch/>).
+#[derive(Clone, Copy)]
 pub(crate) struct Clock {
     /// What every check takes for now.
     pub(crate) now: SystemTime,

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod prompt;
 mod render;
+mod secret;
 mod spf;
 mod target;
 
@@ -50,7 +51,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Check { subject, choice, options } => {
-            runtime.block_on(audit(*subject, choice, options, Lockout::of_user()))
+            runtime.block_on(audit(*subject, choice, options, Some(Lockout::of_user())))
         }
         Command::Spf { ip, identity, options } => runtime.block_on(spf::evaluate(ip, &identity, &options)),
         Command::Demo { world, choice, options } => runtime.block_on(demo::audit(&world, choice, options)),
@@ -73,21 +74,21 @@ async fn audit(
     let is_forced = subject.login.force;
     let mut deadline = Deadline::after(options.timeout);
     let mut target = target::target(subject, &mut deadline)?;
-    let guard = lockout.and_then(|lockout| lockout.entry(&target).map(|entry| (lockout, entry)));
-    if let (Some((lockout, entry)), Some(credentials), false) = (&guard, &mut target.sasl, is_forced) {
-        credentials.barred_until = lockout.barred_until(entry, clock.now);
-    }
     let output = Output::open(&options, deadline)?;
 
     let started = Instant::now();
+    if let Some(lockout) = lockout {
+        let barred_until = lockout.barred_until(&target, clock.now).filter(|_| !is_forced);
+        let guard = lockout.guard(&target, move || clock.now + clock.elapsed(started), is_forced);
+        if let Some(credentials) = &mut target.sasl {
+            (credentials.barred_until, credentials.guard) = (barred_until, guard);
+        }
+    }
     let dns = target::dns(&options, deadline)?.allowing(target.further_questions());
     let cx = Context { target, net: Net::new(dns, deadline), now: clock.now };
     let findings = progress::shown(&plan, &cx).await;
     let elapsed = clock.elapsed(started);
     let report = Report::new(&cx, elapsed, findings).await;
-    if let Some((lockout, entry)) = guard {
-        lockout.remember(&entry, &report, clock.now + elapsed);
-    }
 
     output.write(|page, out| options.format.write(&report, page, out)).context("cannot write the report")?;
     Ok(ExitCode::from(exit_code(&report, choice.strict)))

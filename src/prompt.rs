@@ -51,6 +51,11 @@ pub(crate) fn answer(question: &str) -> io::Result<String> {
     let mut line = vec![0; LONGEST_LINE];
     let length = terminal.file.read(&mut line)?;
     line.truncate(length);
+    // It hands over no more of a longer one.
+    if length == LONGEST_LINE {
+        line.fill(0);
+        return Err(io::Error::other("the line is longer than a terminal takes"));
+    }
     line.pop_if(|last| *last == b'\n');
     String::from_utf8(line).map_err(|_| io::Error::other("what was typed is not UTF-8"))
 }

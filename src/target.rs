@@ -1,6 +1,6 @@
 //! Options become one Target; what we cannot start with ends here.
 
-use std::{env, path::Path, string::FromUtf8Error};
+use std::{env, io::ErrorKind, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use checks::{
@@ -10,14 +10,13 @@ use checks::{
     net::{Deadline, dns::Dns, tls::Anchors},
     text::line,
 };
-use zeroize::Zeroizing;
 
-use crate::{cli, evidence, prompt};
+use crate::{
+    cli, evidence, prompt,
+    secret::{self, Kind},
+};
 
 const PASSWORD_VARIABLE: &str = "MAIL_PREFLIGHT_SASL_PASSWORD";
-
-/// Far more than any password or token has, far less than /dev/zero.
-const LONGEST_SECRET: usize = 65_536;
 
 /// What was typed about the mail system, with everything left out filled in. Files are read before the deadline; it may
 /// prompt for the password, and then the deadline is anew.
@@ -173,7 +172,7 @@ fn credentials(
             bail!("--sasl-mechanism EXTERNAL sends no secret: leave --sasl-password-file and --sasl-token-file out")
         }
         (Some(file), None | Some("XOAUTH2" | "OAUTHBEARER")) => {
-            Login::Token(first_line("--sasl-token-file", &file, *deadline)?)
+            Login::Token(of_file("--sasl-token-file", &file, &user, Kind::Token, *deadline)?)
         }
         (Some(_), Some(other)) => {
             bail!("--sasl-mechanism {other} takes a password, not a token: use --sasl-password-file");
@@ -196,15 +195,16 @@ fn credentials(
 /// From the file, else the environment, else a prompt.
 fn password(user: &str, file: Option<&Path>, deadline: &mut Deadline) -> anyhow::Result<Secret> {
     if let Some(file) = file {
-        return first_line("--sasl-password-file", file, *deadline);
+        return of_file("--sasl-password-file", file, user, Kind::Password, *deadline);
     }
     match env::var(PASSWORD_VARIABLE) {
-        Ok(text) => secret(text).with_context(|| format!("${PASSWORD_VARIABLE}")),
+        Ok(text) => secret::typed(text, user, Kind::Password).with_context(|| format!("${PASSWORD_VARIABLE}")),
         Err(env::VarError::NotUnicode(_)) => bail!("${PASSWORD_VARIABLE}: is not UTF-8, set it anew"),
         Err(env::VarError::NotPresent) if prompt::is_possible() => {
             let typed = prompt::answer(&format!("SASL password of {}: ", line(user)));
             *deadline = deadline.anew();
-            secret(typed.context("cannot ask for the password: use --sasl-password-file")?).context("the password")
+            let typed = typed.context("cannot ask for the password: use --sasl-password-file")?;
+            secret::typed(typed, user, Kind::Password).context("the password")
         }
         Err(env::VarError::NotPresent) => bail!(
             "--sasl-user: no password and no terminal to ask on: use --sasl-password-file or ${PASSWORD_VARIABLE}"
@@ -212,30 +212,14 @@ fn password(user: &str, file: Option<&Path>, deadline: &mut Deadline) -> anyhow:
     }
 }
 
-/// The first line of a file, without its line end.
-fn first_line(option: &str, file: &Path, deadline: Deadline) -> anyhow::Result<Secret> {
+/// The first line of a file.
+fn of_file(option: &str, file: &Path, user: &str, kind: Kind, deadline: Deadline) -> anyhow::Result<Secret> {
     let place = || format!("{option} {}", file.display());
-    let expected = || format!("{}: expected a file with the secret on its first line", place());
-    let mut octets = file::read(file, LONGEST_SECRET, Extent::FirstLine, deadline).with_context(expected)?;
-    // Shortened where it stands, and handed on as it is: no copy of the secret is left behind.
-    let end = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
-    let end = octets.get(..end).map_or(end, |line| line.strip_suffix(b"\r").unwrap_or(line).len());
-    octets.truncate(end);
-    let text = String::from_utf8(std::mem::take(&mut *octets));
-    let not_text = |error: FromUtf8Error| drop(Zeroizing::new(error.into_bytes()));
-    let text = text.map_err(not_text).ok().context("it is not UTF-8").with_context(expected)?;
-    secret(text).with_context(place)
-}
-
-/// A password that the protocols can carry: RFC 4616 section 2 has neither an empty one nor NUL.
-fn secret(text: String) -> anyhow::Result<Secret> {
-    let flaw = match text.as_str() {
-        "" => Some("is empty, expected a password or token"),
-        text if text.contains('\0') => Some("has a NUL octet, which SASL cannot carry"),
-        _ => None,
+    let mut octets = match file::read(file, secret::LONGEST_FILE, Extent::FirstLine, deadline) {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(secret::too_long()).with_context(place),
+        read => read.with_context(|| format!("{}: expected a file with the secret on its first line", place()))?,
     };
-    let secret = Secret::new(text);
-    flaw.map_or(Ok(secret), |flaw| Err(anyhow::Error::msg(flaw)))
+    secret::first_line(std::mem::take(&mut *octets), user, kind).with_context(place)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Whether the relay lets us log in.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::SystemTime};
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, TlsLevel,
+    Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
     finding::{option, quoted},
     net::smtp::{Attempt, Dialogue, Flaw, Means, Mechanism, Reply, Selection, Stage, Withheld},
@@ -13,6 +13,10 @@ use crate::{
 };
 
 mod choice;
+
+/// Advice where somebody answers who is perhaps not the relay.
+const STRANGER: &str =
+    "Do not send this server mail or passwords before its operator has explained it: find out who answers at this address";
 
 checks! {
     /// The relay offers a login under TLS, and only there.
@@ -41,7 +45,8 @@ checks! {
     /// binding, a -PLUS mechanism comes first (RFC 5802 section 6).
     ///
     /// A relay that lets anybody in by SCRAM without its own signature has not shown that it knows the password, and is
-    /// perhaps not the relay (RFC 5802 section 5).
+    /// perhaps not the relay (RFC 5802 section 5). One that says yes before it has asked for the password has let nobody in.
+    /// With fewer than 4,096 iterations a SCRAM password is guessed too fast (RFC 7677 section 4).
     ///
     /// # Fix
     /// Correct the entry of the relay in `smtp_sasl_password_maps` and run `postmap` on it. Many providers want an
@@ -104,12 +109,16 @@ async fn login(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             (_, Some((Stage::Login, cause))) => {
                 Finding::unknown(format!("the login was not decided: {}", broken(cause).message))
             }
-            (Some(Attempt::Decided { mechanism, reply, status, flaw }), _) => {
-                let reservation = reservation(cx, dialogue, *mechanism);
+            (Some(Attempt::Decided { mechanism, reply, status, flaw, iterations, unguarded }), _) => {
+                let mut reservation = reservation(cx, dialogue, *mechanism);
+                if let Some(why) = unguarded {
+                    reservation.push_str(&format!("; the guard against lockouts could not be kept: {why}"));
+                }
                 let meant = explained(reply, &dialogue.endpoint.host);
-                decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
+                let finding = decided(reply, status.as_deref(), flaw.as_ref(), *mechanism, &reservation, meant)
                     .fact("mechanism", mechanism.word())
-                    .fact("code", reply.code)
+                    .fact("code", reply.code);
+                iterated(finding, *mechanism, *iterations)
             }
             (Some(Attempt::Withheld(why)), _) => withheld(cx, dialogue, why, &elsewhere)?,
             (None, _) if cx.target.sasl.is_none() => return Err(no_credentials()),
@@ -154,11 +163,12 @@ fn decided(
     let message = |verdict: &str| format!("{mechanism} login {verdict}: {said}{status}{reservation}");
     match flaw {
         Some(flaw @ (Flaw::Impostor | Flaw::Unproved)) => {
-            return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}")).fix(Fix::Advice(
-                "Do not send this server mail or passwords before its operator has explained it: find out who answers \
-                 at this address"
-                    .to_owned(),
-            ));
+            return Finding::fail(format!("{mechanism} login: {flaw} (it said {reply}){reservation}"))
+                .fix(Fix::Advice(STRANGER.to_owned()));
+        }
+        Some(Flaw::Unasked) => {
+            return Finding::fail(format!("{mechanism} login: {} (it said {reply})", Flaw::Unasked))
+                .fix(Fix::Advice(STRANGER.to_owned()));
         }
         Some(Flaw::Ours(why)) => return Finding::unknown(format!("{mechanism} login not decided: {why}")),
         Some(Flaw::Broken(why)) => {
@@ -170,8 +180,12 @@ fn decided(
         }
         None => {}
     }
-    if reply.is_positive() {
+    if reply.code == 235 {
         return Finding::pass(message("accepted"));
+    }
+    // Postfix takes it for a yes. It may as well be the answer to something else.
+    if reply.is_positive() {
+        return Finding::unknown(format!("{}; only 235 accepts a login", message("not decided")));
     }
     // 454: a backend that is down, or too many attempts; 421: the service is not available (RFC 4954 section 6).
     if reply.is_transient() {
@@ -192,6 +206,24 @@ fn decided(
     let is_password = mechanism.means() == Means::Password;
     let advice = meant.filter(|row| !row.is_general() && is_password).map_or(advice, |row| row.remedy);
     Finding::fail(message("refused")).fix(Fix::Advice(advice.to_owned()))
+}
+
+/// What has to be said where a server has the password hashed less often than RFC 5802 section 5.1 and RFC 7677
+/// section 4 ask for: whoever sees the exchange, or the server's file, guesses it so much faster.
+fn iterated(finding: Finding, mechanism: Mechanism, iterations: Option<u32>) -> Finding {
+    const LEAST: u32 = 4096;
+    let Some(iterations) = iterations else { return finding };
+    let finding = finding.fact("iterations", iterations);
+    if finding.status != Status::Pass || iterations >= LEAST {
+        return finding;
+    }
+    let message = format!("{}; the password is hashed with {iterations} iterations, {LEAST} at least are expected", finding.message);
+    let finding = Finding { status: Status::Warn, message, ..finding };
+    finding.fix(Fix::Advice(format!(
+        "Ask the relay's operator to store the password anew with at least {LEAST} iterations (Dovecot: doveadm pw -s \
+         {} -r {LEAST})",
+        mechanism.word().trim_end_matches("-PLUS")
+    )))
 }
 
 /// What has to be said where the password went to somebody who has not proved to be the relay.
@@ -221,12 +253,18 @@ fn withheld(cx: &Context, dialogue: &Dialogue, why: &Withheld, elsewhere: &str) 
         }
         Withheld::Misnamed => not_sent(format!("certificate does not match {}", dialogue.endpoint.host)),
         Withheld::Elsewhere => Ok(Finding::skip(format!("one login a run, done at {elsewhere}"))),
-        Withheld::Barred => {
-            let until = credentials.barred_until.map(timestamp).unwrap_or_default();
-            let time = until.split_once('T').map_or(until.as_str(), |(_, time)| time.trim_end_matches('Z'));
-            Ok(Finding::unknown(format!("not tried again before {time}, --force")))
-        }
+        Withheld::Barred => Ok(barred(credentials.barred_until)),
+        Withheld::Contested(until) => Ok(barred(*until)),
     }
+}
+
+/// The same login was refused a moment ago, or another run is trying it.
+fn barred(until: Option<SystemTime>) -> Finding {
+    let Some(until) = until.map(timestamp) else {
+        return Finding::unknown("not tried while another run tries the same login, --force");
+    };
+    let time = until.split_once('T').map_or(until.as_str(), |(_, time)| time.trim_end_matches('Z'));
+    Finding::unknown(format!("not tried again before {time}, --force"))
 }
 
 fn no_credentials() -> Abstain {

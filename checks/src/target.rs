@@ -14,7 +14,7 @@ pub use self::{
     sasl::{MechanismFilter, SecurityOptions},
     tls::{Algorithm, Fingerprint, Match, TlsLevel, TlsPolicy},
 };
-use crate::{Mailbox, Message, Name, Secret, SignerKey, address::Family};
+use crate::{Guard, Mailbox, Message, Name, Secret, SignerKey, address::Family};
 
 mod tls;
 
@@ -301,6 +301,8 @@ pub struct Credentials {
     pub options: SecurityOptions,
     /// The relay has just refused this login: it is not tried again before.
     pub barred_until: Option<SystemTime>,
+    /// What is asked before AUTH, and told of the reply.
+    pub guard: Option<Guard>,
 }
 
 impl Credentials {
@@ -313,6 +315,7 @@ impl Credentials {
             filter: MechanismFilter::default(),
             options: SecurityOptions::NOANONYMOUS,
             barred_until: None,
+            guard: None,
         }
     }
 }

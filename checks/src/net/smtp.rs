@@ -101,8 +101,8 @@ impl Dialogues {
     }
 
     fn script<'a>(&self, cx: &'a Context, errand: Errand) -> Script<'a> {
-        let credentials = cx.target.sasl.as_ref().filter(|_| errand == Errand::Relay);
-        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(credentials) }
+        // A mail exchanger may be the relay's, which knows the password.
+        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
     }
 
     /// What came of the dialogues with an MX host.
@@ -161,7 +161,8 @@ impl Relayed {
     pub(crate) fn logged_in_at(&self) -> Option<&Endpoint> {
         let tried = |dialogue: &&Dialogue| {
             let broke = matches!(dialogue.broke, Some((Stage::Login, _)));
-            broke || matches!(dialogue.login, Some(Attempt::Decided { .. }))
+            let attempt = dialogue.login.as_ref();
+            broke || matches!(attempt, Some(Attempt::Decided { .. } | Attempt::Withheld(Withheld::Contested(_))))
         };
         self.dialogues.iter().find(tried).map(|dialogue| &dialogue.endpoint)
     }

@@ -227,8 +227,6 @@ impl Dialogue {
             Ok(_) if !turn.come().await => Attempt::Withheld(Withheld::Elsewhere),
             Ok((mechanism, credentials)) => {
                 wire.enter(Stage::Login);
-                // What is here already is no answer to AUTH.
-                wire.in_step()?;
                 let binding = self.session.as_ref().and_then(|session| session.binding.as_ref());
                 log_in(wire, mechanism, credentials, binding).await?
             }
@@ -260,7 +258,7 @@ impl Dialogue {
             return Some(Unasked::NoRecipients);
         }
         match &self.login {
-            Some(Attempt::Decided { reply, .. }) if reply.is_positive() => return None,
+            Some(attempt) if attempt.is_accepted() => return None,
             Some(Attempt::Withheld(Withheld::Elsewhere)) => return Some(Unasked::Elsewhere),
             _ if cx.target.sasl.is_some() => return Some(Unasked::NoLogin),
             _ => {}
@@ -377,13 +375,13 @@ pub(super) async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(
     me: &str,
     no_ehlo: &mut Option<Reply>,
 ) -> Result<Reply, Cause> {
-    wire.in_step()?;
+    wire.in_step().await?;
     let mut reply = wire.command(&format!("EHLO {me}")).await?;
-    wire.in_step()?;
+    wire.in_step().await?;
     if reply.is_negative() {
         *no_ehlo = Some(reply);
         reply = wire.command(&format!("HELO {me}")).await?;
-        wire.in_step()?;
+        wire.in_step().await?;
     }
     welcome(reply)
 }

@@ -79,7 +79,7 @@ async fn at_once<S: AsyncRead + AsyncWrite + Unpin>(
     envelope.mail = replies.next();
     envelope.recipients = recipients.into_iter().map(|recipient| (recipient, replies.next())).collect();
     outcome?;
-    wire.in_step()
+    wire.in_step().await
 }
 
 async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
@@ -91,7 +91,7 @@ async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
     let reply = wire.command(&mail).await?;
     let is_refused = !reply.is_positive();
     envelope.mail = Some(reply);
-    wire.in_step()?;
+    wire.in_step().await?;
     if is_refused {
         return Ok(());
     }
@@ -102,7 +102,7 @@ async fn in_turn<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some((_, answer)) = envelope.recipients.last_mut() {
             *answer = Some(reply);
         }
-        wire.in_step()?;
+        wire.in_step().await?;
     }
     wire.command("RSET").await.map(drop)
 }

@@ -1,9 +1,11 @@
 //! SASL over SMTP (RFC 4954): the one attempt of a run.
 
+use std::time::{Duration, SystemTime};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout_at,
+    time::{Instant, sleep, timeout_at},
 };
 use zeroize::Zeroizing;
 
@@ -18,7 +20,7 @@ use super::{
     reply::Reply,
     wire::{Cause, Wire},
 };
-use crate::{Credentials, net::tls::Binding};
+use crate::{Admission, Credentials, Ticket, net::tls::Binding};
 
 mod exchange;
 mod mechanism;
@@ -46,6 +48,8 @@ pub(crate) enum Withheld {
     Elsewhere,
     /// The relay has just refused this login.
     Barred,
+    /// Another run was trying this login: it has been refused, and is left alone until then, or is not decided.
+    Contested(Option<SystemTime>),
 }
 
 /// What came of the login at an address.
@@ -61,11 +65,61 @@ pub(crate) enum Attempt {
         status: Option<String>,
         /// What was wrong with the exchange, whatever the reply says.
         flaw: Option<Flaw>,
+        /// How often a SCRAM server has the password hashed.
+        iterations: Option<u32>,
+        /// Why the next run will not know of a refusal.
+        unguarded: Option<String>,
     },
 }
 
-/// The one attempt: no retry, no second mechanism.
+impl Attempt {
+    /// Whether we are logged in: 235 is the one yes (RFC 4954 section 6).
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Decided { reply: Reply { code: 235, .. }, flaw: None, .. })
+    }
+}
+
+/// How often a guard is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The one attempt, if the guard lets it happen: no retry, no second mechanism.
 pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<'_, S>,
+    mechanism: Mechanism,
+    credentials: &Credentials,
+    binding: Option<&Binding>,
+) -> Result<Attempt, Cause> {
+    let ticket = match admitted(credentials, wire.due()).await {
+        Ok(ticket) => ticket,
+        Err(withheld) => return Ok(Attempt::Withheld(withheld)),
+    };
+    let mut outcome = exchanged(wire, mechanism, credentials, binding).await;
+    let code = match &outcome {
+        // A yes that is none proves nothing of the password.
+        Ok(Attempt::Decided { reply, flaw: None, .. }) => Some(reply.code),
+        _ => None,
+    };
+    let kept = ticket.map_or(Ok(()), |ticket| ticket.returned(code));
+    if let (Ok(Attempt::Decided { unguarded, .. }), Err(why)) = (&mut outcome, kept) {
+        *unguarded = Some(why);
+    }
+    outcome
+}
+
+/// The guard's leave, waited for until `due` where another run is trying the same login.
+async fn admitted(credentials: &Credentials, due: Instant) -> Result<Option<Ticket>, Withheld> {
+    let Some(guard) = &credentials.guard else { return Ok(None) };
+    loop {
+        match guard.admission() {
+            Admission::Granted(ticket) => return Ok(Some(ticket)),
+            Admission::Barred(until) => return Err(Withheld::Contested(Some(until))),
+            Admission::Taken if Instant::now() + PAUSE >= due => return Err(Withheld::Contested(None)),
+            Admission::Taken => sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn exchanged<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<'_, S>,
     mechanism: Mechanism,
     credentials: &Credentials,
@@ -75,23 +129,13 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
         wire.veil();
     }
     let mut exchange = Exchange::new(mechanism, credentials, binding);
-    let mut reply = match exchange.opening() {
-        Some(message) => {
-            exchange.derived(&message).for_each(|derived| wire.learn(derived));
-            begin(wire, mechanism, &message).await?
-        }
-        None => wire.command(&format!("AUTH {mechanism}")).await?,
-    };
+    let mut reply = begin(wire, mechanism, &mut exchange).await?;
     let mut refusal = None;
     while reply.code == 334 && refusal.is_none() {
-        let challenge = STANDARD.decode(reply.lines.first().map_or("", |line| line.trim()));
-        if let Ok(challenge) = &challenge {
-            exchange.derived(challenge).for_each(|derived| wire.learn(derived));
-        }
-        let response = timeout_at(wire.due(), exchange.response(challenge.ok())).await;
-        match response.map_err(|_| wire.overworked())? {
+        // What is here already is no answer to what comes now.
+        wire.in_step().await?;
+        match response(wire, &mut exchange, &reply).await? {
             Ok(response) => {
-                exchange.derived(&response).for_each(|derived| wire.learn(derived));
                 let shown = if response.is_empty() { "" } else { REDACTED };
                 reply = wire.confide(&Zeroizing::new(STANDARD.encode(&*response)), shown).await?;
             }
@@ -101,42 +145,69 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+    // A yes with something behind it may be the answer to anything.
+    if reply.is_positive() {
+        wire.in_step().await?;
+    }
     let flaw = match refusal {
-        Some(Refusal::Surplus) => None,
         Some(Refusal::Flaw(flaw)) => Some(flaw),
-        None => exchange.unproved(&reply),
+        Some(Refusal::Surplus) => reply.is_positive().then(Flaw::resurrected),
+        None => exchange.unfounded(&reply),
     };
     if reply.code == 334 {
         reply.lines = vec![REDACTED.to_owned()];
     }
-    // A yes with something behind it may be the answer to anything.
-    if reply.is_positive() {
-        wire.in_step()?;
-    }
-    Ok(Attempt::Decided { mechanism, reply, status: exchange.status(), flaw })
+    let (status, iterations) = (exchange.status(), exchange.iterations());
+    Ok(Attempt::Decided { mechanism, reply, status, flaw, iterations, unguarded: None })
 }
 
-/// AUTH with an initial response, or with the same as an answer to the empty challenge where it would be too long.
+/// Our answer to a challenge, if there is one.
+async fn response<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<'_, S>,
+    exchange: &mut Exchange<'_>,
+    challenge: &Reply,
+) -> Result<Result<Zeroizing<Vec<u8>>, Refusal>, Cause> {
+    let challenge = STANDARD.decode(challenge.lines.first().map_or("", |line| line.trim()));
+    if let Ok(challenge) = &challenge {
+        exchange.derived(challenge).for_each(|derived| wire.learn(derived));
+    }
+    let response = timeout_at(wire.due(), exchange.response(challenge.ok())).await.map_err(|_| wire.overworked())?;
+    if let Ok(response) = &response {
+        exchange.derived(response).for_each(|derived| wire.learn(derived));
+    }
+    Ok(response)
+}
+
+/// AUTH, with an initial response where the client begins, or with the same as an answer to the empty challenge where it
+/// would be too long.
 async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<'_, S>,
     mechanism: Mechanism,
-    message: &[u8],
+    exchange: &mut Exchange<'_>,
 ) -> Result<Reply, Cause> {
-    let response = Zeroizing::new(STANDARD.encode(message));
-    let command = Zeroizing::new(format!("AUTH {mechanism} {}", *response));
+    // What is here already is no answer to AUTH.
+    wire.in_step().await?;
+    let bare = format!("AUTH {mechanism}");
+    let Some(message) = exchange.opening() else { return wire.command(&bare).await };
+    exchange.derived(&message).for_each(|derived| wire.learn(derived));
+    let response = Zeroizing::new(STANDARD.encode(&*message));
+    let command = Zeroizing::new(format!("{bare} {}", *response));
     if command.len() <= LONGEST_COMMAND {
-        return wire.confide(&command, &format!("AUTH {mechanism} {REDACTED}")).await;
+        exchange.told();
+        return wire.confide(&command, &format!("{bare} {REDACTED}")).await;
     }
-    match wire.command(&format!("AUTH {mechanism}")).await? {
-        reply if reply.code == 334 => wire.confide(&response, REDACTED).await,
+    match wire.command(&bare).await? {
+        reply if reply.code == 334 => {
+            wire.in_step().await?;
+            exchange.told();
+            wire.confide(&response, REDACTED).await
+        }
         reply => Ok(reply),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex};
 
     use super::{

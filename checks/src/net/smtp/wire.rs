@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    redaction::{REDACTED, Redaction},
+    redaction::{Censor, Redaction},
     reply::{Line, Reply, line},
 };
 use crate::net::{Deadline, tls::Refusal};
@@ -24,9 +24,6 @@ const LONGEST_LINE: usize = 12 * 1024;
 /// The whole reply, which may have many lines.
 const LONGEST_REPLY: usize = 64 * 1024;
 const MOST_LINES: usize = 512;
-
-/// Three digits, and the blank or the hyphen behind them.
-const CODE: usize = 4;
 
 /// How far a dialogue has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,13 +102,10 @@ impl Transcript {
 pub(super) struct Wire<'a, S> {
     stream: S,
     unread: Vec<u8>,
+    /// The lines of a reply that has not ended, as they came.
+    received: Vec<String>,
     transcript: &'a mut Transcript,
-    redaction: &'a Redaction,
-    /// What this login's exchange has made of the secret.
-    learned: Redaction,
-    is_veiled: bool,
-    /// Whether the server is told the secret, or something made of it.
-    is_confided: bool,
+    censor: Censor<'a>,
     /// What a look at the stream came upon.
     failure: Option<io::Error>,
     deadline: Deadline,
@@ -122,11 +116,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         Self {
             stream,
             unread: Vec::new(),
+            received: Vec::new(),
             transcript,
-            redaction,
-            learned: Redaction::of(None),
-            is_veiled: false,
-            is_confided: false,
+            censor: Censor::new(redaction),
             failure: None,
             deadline,
         }
@@ -141,7 +133,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     /// What is done from here on.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.transcript.stage = stage;
-        self.is_confided |= stage == Stage::Login;
+        if stage == Stage::Login {
+            self.censor.confide();
+        }
     }
 
     /// The reply that comes unasked.
@@ -178,11 +172,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     /// One reply a command (RFC 5321 section 4.1): with more, nobody knows which is whose. 421 may come at any time
     /// (section 3.8).
-    pub(super) fn in_step(&mut self) -> Result<(), Cause> {
-        if self.unread.is_empty() && self.failure.is_none() {
-            // What has come since, without waiting for it.
-            self.unread.reserve(LONGEST_LINE);
-            self.failure = self.stream.read_buf(&mut self.unread).now_or_never().and_then(Result::err);
+    pub(super) async fn in_step(&mut self) -> Result<(), Cause> {
+        // What has come since, without waiting for it; the second look is after the runtime has asked the system.
+        for _ in 0..2 {
+            if self.unread.is_empty() && self.failure.is_none() {
+                self.unread.reserve(LONGEST_LINE);
+                self.failure = self.stream.read_buf(&mut self.unread).now_or_never().and_then(Result::err);
+                tokio::task::yield_now().await;
+            }
         }
         match self.unread.is_empty() || self.unread.starts_with(b"421") {
             true => Ok(()),
@@ -217,37 +214,25 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     /// From here on challenges are not shown: of them and of their answers a password can be guessed.
     pub(super) fn veil(&mut self) {
-        self.is_veiled = true;
+        self.censor.veil();
     }
 
     /// Shows these octets no more, in whatever form they come back.
     pub(super) fn learn(&mut self, derived: &[u8]) {
-        self.learned.add(derived);
+        self.censor.learn(derived);
     }
 
-    /// What the server said, as it may be shown.
-    fn shown(&self, text: &str) -> String {
-        if self.is_challenge(text) {
-            return format!("334 {REDACTED}");
-        }
-        match self.is_confided {
-            true => self.learned.redacted_in_parts(&self.redaction.redacted_in_parts(text)),
-            false => self.redaction.redacted(text),
-        }
+    /// The lines that have come, as they may be shown, which is how the transcript has them.
+    fn settled(&mut self) -> Vec<String> {
+        let shown = self.censor.shown(&std::mem::take(&mut self.received));
+        shown.iter().for_each(|line| self.transcript.note('S', line));
+        shown
     }
 
-    fn is_challenge(&self, text: &str) -> bool {
-        self.is_veiled && text.starts_with("334")
-    }
-
-    /// A line of a reply as it may be shown; its code stays, whatever the secret is.
-    fn shown_line(&self, text: &str) -> String {
-        match text.split_at_checked(CODE) {
-            Some((code, rest)) if !self.is_challenge(text) && line(text).is_some() => {
-                format!("{code}{}", self.shown(rest))
-            }
-            _ => self.shown(text),
-        }
+    /// The beginning of something odd that the server said.
+    fn sample(&mut self, said: &[u8]) -> String {
+        let shown = self.censor.shown(&[String::from_utf8_lossy(said).into_owned()]);
+        sample(&shown.concat())
     }
 
     /// Says goodbye, and does not wait for the answer (it would cost a round trip).
@@ -273,57 +258,64 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             let _ = self.stream.flush().await;
             self.reply(what).await
         };
-        match timeout_at(deadline.within(PATIENCE), exchange).await {
+        let outcome = match timeout_at(deadline.within(PATIENCE), exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.cut_short(what)),
-        }
+        };
+        // What came before it failed is shown too.
+        outcome.inspect_err(|_| drop(self.settled()))
     }
 
+    /// The reply as it may be shown; a challenge, which is answered, as it came.
     async fn reply(&mut self, what: &str) -> Result<Reply, Cause> {
-        let mut reply: Option<Reply> = None;
+        let code = self.lines(what).await?;
+        let received = self.received.clone();
+        let shown = self.settled();
+        let lines = if code == 334 { received } else { shown };
+        let text = |text: &String| line(text).map(|line| line.text.to_owned()).unwrap_or_default();
+        Ok(Reply { code, lines: lines.iter().map(text).collect() })
+    }
+
+    /// Receives the lines of a reply, and returns their code.
+    async fn lines(&mut self, what: &str) -> Result<u16, Cause> {
+        let mut first = None;
         let mut octets = 0;
         loop {
             let text = self.line(what).await?;
             octets += text.len();
-            let Some(Line { code, is_last, text }) = line(&text) else {
-                return Err(Cause::NotSmtp(format!("the {what} is not SMTP: {}", sample(&self.shown(&text)))));
+            let Some(Line { code, is_last, .. }) = line(&text) else {
+                let sample = self.sample(text.as_bytes());
+                self.received.push(text);
+                return Err(Cause::NotSmtp(format!("the {what} is not SMTP: {sample}")));
             };
-            let reply_so_far = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-            if reply_so_far.code != code {
-                let first = reply_so_far.code;
+            self.received.push(text);
+            let first = *first.get_or_insert(code);
+            if first != code {
                 return Err(Cause::NotSmtp(format!(
                     "the lines of the {what} have different codes, {first} and {code}"
                 )));
             }
-            reply_so_far.lines.push(text.to_owned());
-            if octets > LONGEST_REPLY || reply_so_far.lines.len() > MOST_LINES {
-                return Err(Cause::NotSmtp(format!(
-                    "the {what} does not end: {octets} octets in {} lines",
-                    reply_so_far.lines.len()
-                )));
+            let count = self.received.len();
+            if octets > LONGEST_REPLY || count > MOST_LINES {
+                return Err(Cause::NotSmtp(format!("the {what} does not end: {octets} octets in {count} lines")));
             }
             if is_last {
-                return reply.ok_or_else(|| Cause::NotSmtp(format!("the {what} is empty")));
+                return Ok(code);
             }
         }
     }
 
-    /// One line without its end, and without our secret.
+    /// One line without its end.
     async fn line(&mut self, what: &str) -> Result<String, Cause> {
         let mut searched = 0;
         loop {
             if let Some(at) = self.unread.iter().skip(searched).position(|octet| *octet == b'\n') {
                 let octets: Vec<u8> = self.unread.drain(..=searched + at).collect();
-                let text = String::from_utf8_lossy(&octets);
-                let text = text.trim_end_matches(['\r', '\n']);
-                let shown = self.shown_line(text);
-                self.transcript.note('S', &shown);
-                // A challenge is answered as it came.
-                return Ok(if self.is_challenge(text) { text.to_owned() } else { shown });
+                return Ok(String::from_utf8_lossy(&octets).trim_end_matches(['\r', '\n']).to_owned());
             }
             searched = self.unread.len();
             if searched > LONGEST_LINE {
-                let start = sample(&self.shown(&String::from_utf8_lossy(&self.unread)));
+                let start = self.beginning_shown();
                 return Err(Cause::NotSmtp(format!("the {what} has a line of over {LONGEST_LINE} octets: {start}")));
             }
             // All that has come, so that nothing sent in clear behind the reply to STARTTLS is taken for TLS.
@@ -341,7 +333,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     }
 
     /// Our patience, or the audit, has ended; something may have come all the same.
-    fn cut_short(&self, what: &str) -> Cause {
+    fn cut_short(&mut self, what: &str) -> Cause {
         let why = waited(self.deadline, what, PATIENCE);
         if self.unread.is_empty() {
             return Cause::Silent(why);
@@ -350,14 +342,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     }
 
     /// What there is of a line, behind a colon: nothing where it may be a part of the secret.
-    fn beginning(&self) -> String {
-        match self.is_confided {
+    fn beginning(&mut self) -> String {
+        match self.censor.is_confided() {
             true => String::new(),
-            false => format!(": {}", sample(&self.shown(&String::from_utf8_lossy(&self.unread)))),
+            false => format!(": {}", self.beginning_shown()),
         }
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> Cause {
+    fn beginning_shown(&mut self) -> String {
+        let unread = std::mem::take(&mut self.unread);
+        let sample = self.sample(&unread);
+        self.unread = unread;
+        sample
+    }
+
+    fn failed(&mut self, what: &str, error: &io::Error) -> Cause {
         match error.kind() {
             // rustls calls it so when a peer closes without close_notify.
             io::ErrorKind::UnexpectedEof => self.hung_up(what, "closed"),
@@ -367,7 +366,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    fn hung_up(&self, what: &str, how: &str) -> Cause {
+    fn hung_up(&mut self, what: &str, how: &str) -> Cause {
         match self.unread.is_empty() {
             true => Cause::Lost(format!("connection {how} before the {what}")),
             false => Cause::Lost(format!("connection {how} in the middle of the {what}{}", self.beginning())),
@@ -474,7 +473,7 @@ mod tests {
         let mut wire = Wire::new(ours, &mut transcript, &redaction, Deadline::after(Duration::from_secs(60)));
         wire.enter(Stage::Login);
         let reply = wire.confide("AUTH PLAIN AGppcmEAaHVudGVyMg==", "AUTH PLAIN <redacted>").await.unwrap();
-        assert_eq!(reply.to_string(), "535 <redacted> no");
+        assert_eq!(reply.to_string(), "535 (withheld: it may hold the password)");
     }
 
     #[tokio::test]
@@ -488,10 +487,10 @@ mod tests {
         wire.enter(Stage::Login);
         let reply = wire.confide("AUTH PLAIN AGppcmEAaHVudGVyMg==", "AUTH PLAIN <redacted>").await.unwrap();
         wire.quit().await;
-        assert_eq!(reply.to_string(), "535 no such password <redacted>");
+        assert_eq!(reply.to_string(), "535 (withheld: it may hold the password)");
         assert_eq!(
             transcript.excerpt(&[Stage::Login, Stage::Quit]),
-            "C: AUTH PLAIN <redacted>\nS: 535 no such password <redacted>\nC: QUIT"
+            "C: AUTH PLAIN <redacted>\nS: 535 (withheld: it may hold the password)\nC: QUIT"
         );
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     super::{redaction::secret, reply::Reply},
-    mechanism::Mechanism,
+    mechanism::{Means, Mechanism},
     scram::Scram,
 };
 use crate::{Credentials, net::tls::Binding};
@@ -25,6 +25,10 @@ pub(super) struct Exchange<'a> {
     user: &'a str,
     secret: &'a str,
     scram: Option<Scram>,
+    /// Whether the server has the secret, or what proves it.
+    is_told: bool,
+    /// Whether it has been told twice.
+    is_repeated: bool,
     answered: usize,
     status: Option<String>,
 }
@@ -44,6 +48,8 @@ pub(crate) enum Flaw {
     Impostor,
     /// The server said yes without its signature.
     Unproved,
+    /// The server said yes before it was told anything.
+    Unasked,
     /// The server broke the protocol.
     Broken(String),
     /// We cannot, others might.
@@ -63,8 +69,16 @@ impl fmt::Display for Flaw {
             Self::Unproved => {
                 f.write_str("the server says yes without its signature: it has not shown that it knows the password")
             }
+            Self::Unasked => f.write_str("the server says yes before it is told the password: that is no login"),
             Self::Broken(why) | Self::Ours(why) => f.write_str(why),
         }
+    }
+}
+
+impl Flaw {
+    /// The answer to `*` is 501 (RFC 4954 section 4).
+    pub(super) fn resurrected() -> Self {
+        Self::Broken("the server accepts a login that was cancelled".to_owned())
     }
 }
 
@@ -73,7 +87,16 @@ impl<'a> Exchange<'a> {
         let scram =
             mechanism.is_scram().then(|| Scram::new(mechanism, credentials, binding.filter(|_| mechanism.is_bound())));
         let secret = secret(&credentials.login).map(|secret| secret.expose()).unwrap_or_default();
-        Self { mechanism, user: &credentials.user, secret, scram, answered: 0, status: None }
+        Self {
+            mechanism,
+            user: &credentials.user,
+            secret,
+            scram,
+            is_told: false,
+            is_repeated: false,
+            answered: 0,
+            status: None,
+        }
     }
 
     /// What goes with AUTH, where the client begins.
@@ -94,16 +117,30 @@ impl<'a> Exchange<'a> {
         Some(Zeroizing::new(message.as_bytes().to_vec()))
     }
 
+    /// The message of a mechanism that has one is on its way.
+    pub(super) fn told(&mut self) {
+        self.is_told = self.scram.is_none();
+    }
+
     /// The answer to a challenge; none is one that is no base64.
     pub(super) async fn response(&mut self, challenge: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        if let Some(message) = self.again(challenge.as_deref()) {
+            return Ok(message);
+        }
         self.answered += 1;
         let undecodable = || Flaw::Broken("the server's challenge is not base64".to_owned());
         let answer = |text: &str| Ok(Zeroizing::new(text.as_bytes().to_vec()));
         match (self.mechanism, self.answered) {
             // In words that nobody agreed on.
             (Mechanism::Login, 1) => answer(self.user),
-            (Mechanism::Login, 2) => answer(self.secret),
-            (Mechanism::CramMd5, 1) => Ok(self.digest(&challenge.ok_or_else(undecodable)?)),
+            (Mechanism::Login, 2) => {
+                self.is_told = true;
+                answer(self.secret)
+            }
+            (Mechanism::CramMd5, 1) => {
+                self.is_told = true;
+                Ok(self.digest(&challenge.ok_or_else(undecodable)?))
+            }
             // The challenge is the refusal; the server says 535 once it is answered.
             (Mechanism::Xoauth2, 1) => {
                 self.status = challenge.and_then(|challenge| refusal_status(&challenge));
@@ -126,10 +163,29 @@ impl<'a> Exchange<'a> {
         self.status.take().or_else(|| self.scram.as_mut().and_then(Scram::refusal))
     }
 
-    /// Whether a yes is one without proof.
-    pub(super) fn unproved(&self, reply: &Reply) -> Option<Flaw> {
-        let is_proved = self.scram.as_ref().is_none_or(Scram::is_verified);
-        (reply.is_positive() && !is_proved).then_some(Flaw::Unproved)
+    /// The message once more, for a server that asks for it with an empty challenge though it came with AUTH.
+    fn again(&mut self, challenge: Option<&[u8]>) -> Option<Zeroizing<Vec<u8>>> {
+        let is_asked = challenge.is_some_and(<[u8]>::is_empty) && self.scram.is_none() && !self.is_repeated;
+        let message = if is_asked { self.opening() } else { None };
+        self.is_repeated |= message.is_some();
+        message
+    }
+
+    /// How often the server has the password hashed (RFC 5802 section 5.1).
+    pub(super) fn iterations(&self) -> Option<u32> {
+        self.scram.as_ref().and_then(Scram::iterations)
+    }
+
+    /// What is wrong with a yes that nothing of this exchange led to.
+    pub(super) fn unfounded(&self, reply: &Reply) -> Option<Flaw> {
+        let is_refused = self.mechanism.means() == Means::Token && self.answered > 0;
+        match &self.scram {
+            _ if !reply.is_positive() => None,
+            Some(scram) => (!scram.is_verified()).then_some(Flaw::Unproved),
+            None if !self.is_told => Some(Flaw::Unasked),
+            None if is_refused => Some(Flaw::Broken("the server accepts a token after it has refused it".to_owned())),
+            None => None,
+        }
     }
 
     /// What in a message of this exchange the secret could be guessed from, or which stands for it.
@@ -143,7 +199,7 @@ impl<'a> Exchange<'a> {
         });
         // A user name stands first in CRAM-MD5's response, and is no secret.
         let skipped = usize::from(separator == b' ' && message.contains(&b' '));
-        [message].into_iter().chain(values.skip(skipped)).filter(move |_| is_kept)
+        values.skip(skipped).filter(move |_| is_kept)
     }
 
     /// RFC 2195 section 2: the user, and the HMAC of the challenge under the password.
@@ -190,7 +246,7 @@ mod tests {
         let response = exchange.response(Some(challenge.clone())).await.unwrap();
         assert_eq!(&*response, b"tim b913a602c7eda7a495b4e6e7334d3890");
         let derived: Vec<_> = exchange.derived(&response).collect();
-        assert_eq!(derived, [&response[..], b"b913a602c7eda7a495b4e6e7334d3890"]);
+        assert_eq!(derived, [b"b913a602c7eda7a495b4e6e7334d3890"]);
         assert_eq!(exchange.response(Some(challenge)).await, Err(Refusal::Surplus));
     }
 

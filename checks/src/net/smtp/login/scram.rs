@@ -50,6 +50,7 @@ const ERRORS: [&str; 11] = [
 /// Our end of a SCRAM exchange.
 pub(super) struct Scram {
     state: State,
+    iterations: Option<u32>,
     refusal: Option<String>,
 }
 
@@ -84,7 +85,7 @@ impl SessionCallback for Answers {
 
 impl Scram {
     pub(super) fn new(mechanism: Mechanism, credentials: &Credentials, binding: Option<&Binding>) -> Self {
-        Self { state: State::Begins(session(mechanism, credentials, binding)), refusal: None }
+        Self { state: State::Begins(session(mechanism, credentials, binding)), iterations: None, refusal: None }
     }
 
     /// The client's first message.
@@ -99,6 +100,11 @@ impl Scram {
         matches!(self.state, State::Verified)
     }
 
+    /// How often the server has the password hashed.
+    pub(super) fn iterations(&self) -> Option<u32> {
+        self.iterations
+    }
+
     /// What the server said of its refusal.
     pub(super) fn refusal(&mut self) -> Option<String> {
         self.refusal.take()
@@ -108,7 +114,7 @@ impl Scram {
     pub(super) async fn response(&mut self, challenge: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Begins(Some(session)) => {
-                first_is_sound(&challenge)?;
+                self.iterations = Some(iterations(&challenge)?);
                 // Hashing takes its time, and the other dialogues go on.
                 let hashing = aside(move || stepped(session, &challenge));
                 let (session, message) = match tokio::time::timeout(PATIENCE, hashing).await {
@@ -156,8 +162,8 @@ fn stepped(mut session: Session, challenge: &[u8]) -> Result<(Session, Zeroizing
     }
 }
 
-/// `r=NONCE,s=SALT,i=COUNT` (RFC 5802 section 7), and nothing we would have to understand.
-fn first_is_sound(message: &[u8]) -> Result<(), Flaw> {
+/// The count of `r=NONCE,s=SALT,i=COUNT` (RFC 5802 section 7), which has nothing we would have to understand.
+fn iterations(message: &[u8]) -> Result<u32, Flaw> {
     let broken = || Flaw::Broken("the server's first SCRAM message is malformed".to_owned());
     let text = std::str::from_utf8(message).map_err(|_| broken())?;
     let (rest, count) = text.rsplit_once(",i=").ok_or_else(broken)?;
@@ -172,7 +178,7 @@ fn first_is_sound(message: &[u8]) -> Result<(), Flaw> {
         Some(count) if count > MOST_ITERATIONS => {
             Err(Flaw::Ours(format!("the server asks for {count} iterations, {MOST_ITERATIONS} are done at most")))
         }
-        Some(_) => Ok(()),
+        Some(count) => Ok(count),
     }
 }
 
