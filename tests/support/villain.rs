@@ -103,7 +103,6 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    pub(crate) wall: Duration,
     /// User and system time.
     pub(crate) cpu: Duration,
     /// The largest resident set, in octets.
@@ -140,7 +139,6 @@ pub(crate) fn finished(program: &mut Command) -> Run {
         code: usage.status.code(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
-        wall: begun.elapsed(),
         cpu: usage.rusage.utime + usage.rusage.stime,
         peak: usage.rusage.maxrss,
     }
