@@ -57,6 +57,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// What is wrong with a message that is no reply to the question, if nothing better follows.
+    fn of_stray(message: &[u8]) -> Self {
+        if wire::is_readable(message) { Self::Mismatch } else { Self::Malformed }
+    }
+
     /// Whether the server may answer without EDNS: it does not know that (RFC 6891 section 7), or not this version, or says
     /// something else that only EDNS can carry.
     fn is_about_edns(&self) -> bool {
@@ -145,7 +150,7 @@ impl Server {
                 stream.read_exact(&mut message).await?;
                 match Reply::to(question, &message).filter(|_| wire::id(&message) == Some(id)) {
                     Some(reply) => return io::Result::Ok(reply),
-                    None => failure = Failure::Mismatch,
+                    None => failure = Failure::of_stray(&message),
                 }
             }
         };
@@ -202,10 +207,11 @@ impl Channel {
         }
         let mut failure = Failure::Timeout;
         while let Ok(Some(answer)) = timeout_at(until, answers.recv()).await {
-            match Reply::to(question, &answer?) {
+            let message = answer?;
+            match Reply::to(question, &message) {
                 Some(reply) => return reply.map_err(Failure::from),
                 // It may be forged: the wait goes on.
-                None => failure = Failure::Mismatch,
+                None => failure = Failure::of_stray(&message),
             }
         }
         Err(failure)

@@ -60,6 +60,13 @@ pub(super) fn id(message: &[u8]) -> Option<u16> {
     message.first_chunk().map(|octets| u16::from_be_bytes(*octets))
 }
 
+/// Whether header and questions of a message can be read, whosever they are.
+pub(super) fn is_readable(message: &[u8]) -> bool {
+    let mut decoder = BinDecoder::new(message);
+    let counts = Header::read(&mut decoder).map(|header| header.counts);
+    counts.is_ok_and(|counts| (0..counts.queries).all(|_| Query::read(&mut decoder).is_ok()))
+}
+
 /// A reply to our question that cannot be read.
 #[derive(Debug)]
 pub(super) struct Malformed;
