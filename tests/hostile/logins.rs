@@ -27,7 +27,7 @@ const PASSWORD: &str = "Zq7-kLw2/vTx9+Rb4_nHd";
 async fn relay(auth: &str, dialogue: &str) -> Theatre {
     let folder = TempDir::new().unwrap();
     let hello = "LISTEN: 198.51.100.25:587\nS: 220 smtp.example.net ESMTP\nC: EHLO *\nS: 250-smtp.example.net\n\
-                 S: 250 STARTTLS\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\nTLS: trusted smtp.example.net\n\
+                 S: 250 STARTTLS\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\nTLS: timeless smtp.example.net\n\
                  C: EHLO *\nS: 250-smtp.example.net\n";
     fs::write(folder.path().join("smtp.relay"), format!("{hello}S: 250 AUTH {auth}\n{dialogue}")).unwrap();
     fs::write(folder.path().join("zone"), "smtp.example.net A 198.51.100.25\n").unwrap();

@@ -124,7 +124,7 @@ fn everybody() -> (TempDir, Vec<&'static str>) {
     write(
         "plain.relay",
         format!(
-            "LISTEN: 192.0.2.25:587\nS: 220 {}\n{ehlo}\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 {}\nTLS: trusted smtp.example.net\n\
+            "LISTEN: 192.0.2.25:587\nS: 220 {}\n{ehlo}\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 {}\nTLS: timeless smtp.example.net\n\
              {ehlo}\nS: 250 SIZE {}\nC: AUTH alice\nS: 535 5.7.8 {}\nC: QUIT\nS: 221 {}\n",
             script("banner"),
             script("starttls"),

@@ -2,22 +2,31 @@
 
 use std::{
     collections::HashSet,
+    fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
-use wait4::Wait4;
+
+/// The messages that answer a query: its octets, and whether it came over TCP.
+type Answering = dyn Fn(&[u8], bool) -> Vec<Vec<u8>>;
+
+/// The queries that have come.
+type Questions = Mutex<Vec<Vec<u8>>>;
 
 /// A DNS server whose answer to each query is whatever a closure makes of it: no message, one, or several (over TCP each
 /// with its length before it).
 pub(crate) struct Resolver {
     pub(crate) address: SocketAddr,
-    questions: Arc<Mutex<Vec<Vec<u8>>>>,
+    questions: Arc<Questions>,
 }
 
 impl Resolver {
@@ -67,7 +76,7 @@ fn ports() -> (UdpSocket, TcpListener) {
     }
 }
 
-fn over_tcp(mut stream: TcpStream, answer: &dyn Fn(&[u8], bool) -> Vec<Vec<u8>>, asked: &Mutex<Vec<Vec<u8>>>) {
+fn over_tcp(mut stream: TcpStream, answer: &Answering, asked: &Questions) {
     let mut length = [0; 2];
     while stream.read_exact(&mut length).is_ok() {
         let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -103,9 +112,7 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// User and system time.
-    pub(crate) cpu: Duration,
-    /// The largest resident set, in octets.
+    /// The largest resident set that was seen, in octets.
     pub(crate) peak: u64,
 }
 
@@ -123,25 +130,33 @@ pub(crate) fn program() -> Command {
 
 /// Runs `program` to its end.
 pub(crate) fn finished(program: &mut Command) -> Run {
-    let begun = Instant::now();
     let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let reader = thread::spawn(move || {
-        let mut stdout = Vec::new();
-        out.read_to_end(&mut stdout).unwrap();
-        stdout
+    let (status, peak) = (format!("/proc/{}/status", child.id()), Arc::new(AtomicU64::new(0)));
+    let (seen, (mut stdout, mut stderr)) = (Arc::clone(&peak), (Vec::new(), Vec::new()));
+    // What the system adds up for a parent counts what the parent itself had when it forked.
+    let watch = thread::spawn(move || {
+        while let Some(octets) = fs::read_to_string(&status).ok().as_deref().and_then(resident) {
+            seen.fetch_max(octets, Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(2));
+        }
     });
-    let mut stderr = Vec::new();
+    let reader = thread::spawn(move || out.read_to_end(&mut stdout).map(|_| stdout).unwrap());
     err.read_to_end(&mut stderr).unwrap();
     let stdout = reader.join().unwrap();
-    let usage = child.wait4().unwrap();
+    watch.join().unwrap();
     Run {
-        code: usage.status.code(),
+        code: child.wait().unwrap().code(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
-        cpu: usage.rusage.utime + usage.rusage.stime,
-        peak: usage.rusage.maxrss,
+        peak: peak.load(Ordering::Relaxed),
     }
+}
+
+/// The most that was resident, in octets; nothing of a process that has ended.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 impl Run {

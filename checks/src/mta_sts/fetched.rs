@@ -127,7 +127,8 @@ fn unconnected(fetch: &Fetch) -> Finding {
         return Finding::unknown(format!("this machine has no way to {} addresses", families.join(" and ")));
     }
     let tried: Vec<String> = fetch.misses.iter().map(|(address, cause)| format!("{address}: {}", words(cause))).collect();
-    let message = tried.join("; ");
+    let more = (fetch.untried > 0).then(|| format!("{} more addresses, not tried", grouped(fetch.untried)));
+    let message = more.into_iter().chain(tried).collect::<Vec<_>>().join("; ");
     match fetch.misses.iter().all(|(_, cause)| matches!(cause, Cause::Lost(_))) {
         true => Finding::fail(format!("{message}; the policy cannot be fetched")),
         false => Finding::unknown(message),

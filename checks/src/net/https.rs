@@ -64,6 +64,8 @@ pub(crate) struct Fetch {
     pub(crate) url: String,
     /// The addresses before the one that took the connection.
     pub(crate) misses: Vec<(IpAddr, Cause)>,
+    /// How many addresses more there are than are tried.
+    pub(crate) untried: usize,
     /// The TLS session, where there was one.
     pub(crate) session: Option<Session>,
     /// The answer, or what there was instead.
@@ -123,6 +125,7 @@ impl Https {
         let mut fetch = Fetch {
             url: format!("https://{host}{path}"),
             misses: Vec::new(),
+            untried: 0,
             session: None,
             outcome: Err(Obstacle::Unconnected),
             endpoint: None,
@@ -134,6 +137,7 @@ impl Https {
             Ok(endpoints) => endpoints,
             Err(lost) => return Fetch { outcome: Err(Obstacle::Nowhere(lost)), ..fetch },
         };
+        fetch.untried = endpoints.len().saturating_sub(MOST_ADDRESSES);
         for endpoint in endpoints.into_iter().take(MOST_ADDRESSES) {
             match connected(endpoint.socket, self.deadline).await {
                 Err(cause) => fetch.misses.push((endpoint.address, cause)),

@@ -124,7 +124,7 @@ impl Evaluation {
         };
         let mut lines: Vec<String> = self.trace.iter().enumerate().map(line).collect();
         if self.left_out > 0 {
-            let more = format!("({} more terms, none of which decides)", grouped(self.left_out));
+            let more = format!("({} more terms are left out)", grouped(self.left_out));
             lines.insert(lines.len().saturating_sub(1), more);
         }
         lines.join("\n")

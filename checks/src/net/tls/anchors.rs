@@ -22,8 +22,11 @@ use crate::{
 /// Several times what all public CAs together fill.
 const LARGEST_FILE: usize = 4 * 1024 * 1024;
 
-/// How long the files that the environment names instead of the system's may take.
+/// How long a pipe is waited for that the environment names instead of the system's file.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the files of a directory may take that it names: none of them is waited for.
+const LONGEST_READING: Duration = Duration::from_secs(60);
 
 /// Trust anchors. The system's cost a good ten milliseconds to load and are loaded when a handshake first needs them.
 #[derive(Clone)]
@@ -142,8 +145,8 @@ fn of_system() -> Vec<CertificateDer<'static>> {
     if file.is_none() && directories.is_none() {
         return rustls_native_certs::load_native_certs().certs;
     }
-    let deadline = Deadline::after(PATIENCE);
-    let file = file.map(|file| sound(Path::new(&file), deadline));
+    let file = file.map(|file| sound(Path::new(&file), Deadline::after(PATIENCE)));
+    let deadline = Deadline::after(LONGEST_READING);
     let directories: Vec<PathBuf> = directories.iter().flat_map(env::split_paths).collect();
     let inside = directories.iter().filter_map(|directory| in_directory(directory, deadline).ok());
     file.into_iter().chain(inside).flatten().collect()
