@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 
 use self::{
-    key::Key,
+    key::{Key, OPEN},
     lint::{algorithm, flags, revoked, service, syntax},
     public::{record_of, repaired, strings},
     record::Record,
@@ -16,11 +16,13 @@ use crate::{
     net::{NoAnswer, dns::Answer},
 };
 
+mod fetched;
 mod key;
 mod lint;
 mod public;
 mod record;
 
+pub(crate) use fetched::{Unusable, Usable, fetched};
 pub use public::{PublicKey, SignerKey};
 
 checks! {
@@ -299,11 +301,14 @@ async fn key_at(cx: &Context, place: &Place<'_>) -> Finding {
             };
             finding.fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(advice))
         }
-        Err(why) => Finding::fail(why).fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(
-            Fix::Advice(
-                "Publish the record again as the signer printed it, in strings of at most 255 characters".to_owned(),
-            ),
-        )),
+        Err(why) => {
+            let advice = match why.ends_with(OPEN) {
+                true => "Make a new key under a new selector, publish it, and let the signer use it",
+                false => "Publish the record again as the signer printed it, in strings of at most 255 characters",
+            };
+            let advice = Fix::Advice(advice.to_owned());
+            Finding::fail(why).fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(advice))
+        }
     };
     finding.saw([found.0.evidence()]).saw(signer.map(SignerKey::evidence))
 }
