@@ -130,17 +130,24 @@ impl Message {
 /// The octets with every line ended in CRLF, and the line of the first CR inside of one.
 fn submitted(saved: &[u8]) -> (Vec<u8>, Option<usize>) {
     let mut octets = Vec::with_capacity(saved.len() + saved.len() / 32);
-    let mut bare_cr = None;
-    let mut lines = saved.split_inclusive(|octet| *octet == b'\n').enumerate().peekable();
     // The line that separates messages in an mbox file is not of the message.
-    lines.next_if(|(_, line)| line.starts_with(b"From "));
-    for (number, line) in lines {
-        let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
-        if bare_cr.is_none() && text.contains(&b'\r') {
-            bare_cr = Some(number + 1);
+    let separator = if saved.starts_with(b"From ") { line_length(saved) } else { 0 };
+    let (mut last, mut line, mut bare_cr) = (b'\n', 1 + usize::from(separator > 0), None);
+    for octet in saved.iter().skip(separator) {
+        match (last, *octet) {
+            (b'\r', b'\n') => {}
+            (b'\r', _) => bare_cr = bare_cr.or(Some(line)),
+            (_, b'\n') => octets.push(b'\r'),
+            _ => {}
         }
-        octets.extend_from_slice(text);
-        octets.extend_from_slice(b"\r\n");
+        line += usize::from(*octet == b'\n');
+        octets.push(*octet);
+        last = *octet;
+    }
+    match last {
+        b'\n' => {}
+        b'\r' => octets.push(b'\n'),
+        _ => octets.extend(b"\r\n"),
     }
     (octets, bare_cr)
 }

@@ -205,6 +205,8 @@ fn a_flood_of_signatures_is_cut_before_it_is_read() {
     assert!(run.peak < 400 << 20, "{} octets", run.peak);
     let said = run.finding("dkim.signature", "example.com");
     assert_eq!(said, ("warn".to_owned(), "2000 DKIM-Signature fields; the first 20 are judged".to_owned()));
+    let dmarc = run.finding("dmarc.message", "example.com");
+    assert_eq!(dmarc.0, "unknown", "{dmarc:?}");
 }
 
 /// Headers that nobody sends: each ends in a report or in one line, soon and without much memory.
@@ -214,13 +216,13 @@ fn floods_in_the_header_are_borne_or_refused() {
     let many = "x-a:".repeat(50_000);
     let mut wrong = Vec::new();
     for (name, message, code) in [
-        ("fields", format!("{}{MESSAGE}", "X-A: b\n".repeat(100_000)), 1),
+        ("fields", format!("{}{MESSAGE}", "X-A: b\n".repeat(50_000)), 1),
         ("received", format!("{}{signed}{MESSAGE}", "Received: from a by b; now\n".repeat(5_000)), 1),
-        ("folding", format!("X-A: b\n{}{signed}{MESSAGE}", " \n".repeat(100_000)), 1),
-        ("a long field", format!("X-A: {}\n{MESSAGE}", "a".repeat(30 << 20)), 2),
-        ("a long From", format!("From: {}\n\n", "a@example.com, ".repeat(200_000)), 1),
+        ("folding", format!("X-A: b\n{}{signed}{MESSAGE}", " \n".repeat(50_000)), 1),
+        ("a long field", format!("X-A: {}\n{MESSAGE}", "a".repeat(5 << 20)), 2),
+        ("a long From", format!("From: {}\n\n", "a@example.com, ".repeat(50_000)), 1),
         ("a long Return-Path", format!("Return-Path: <a@{}>\n{MESSAGE}", "a.".repeat(500_000)), 2),
-        ("a long h=", format!("{}{MESSAGE}", signed.replace("h=", &format!("h={many}"))), 1),
+        ("a long h=", format!("{}{MESSAGE}", signed.replace("h=", &format!("h={many}"))), 3),
         (
             "ARC sets",
             format!("{}{MESSAGE}", "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=a.test; s=a; b=AAAA\n".repeat(10_000)),
@@ -229,7 +231,7 @@ fn floods_in_the_header_are_borne_or_refused() {
         ("DKIM2", format!("{}{MESSAGE}", "Message-Instance: m=1; h=AAAA\nDKIM2-Signature: i=1\n".repeat(10_000)), 1),
         (
             "nesting",
-            (0..20_000).fold(
+            (0..5_000).fold(
                 MESSAGE.trim_end().replacen("\n\n", "\nContent-Type: multipart/mixed; boundary=0\n\n", 1),
                 |mut text, number| {
                     write!(text, "\n--{number}\nContent-Type: multipart/mixed; boundary={}\n", number + 1).unwrap();

@@ -44,6 +44,9 @@ impl Signature {
     /// Says what verifiers do not accept.
     pub(crate) fn read(value: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned())?;
+        if let Some(odd) = text.chars().find(|c| (c.is_control() || c.is_whitespace()) && !" \t\r\n".contains(*c)) {
+            return Err(format!("it holds the character {odd:?}"));
+        }
         let tags = Tags::parse(text.trim()).map_err(|error| error.reason)?;
         let due = |name: &str| tags.get(name).filter(|value| !value.is_empty()).ok_or(format!("{name}= is missing"));
         let wrong = |name: &str, value: &str, what: &str| format!("{name}={} {what}", shortened(value));
@@ -92,6 +95,9 @@ impl Signature {
         };
         let (signed, expires, length) = (number("t")?, number("x")?, number("l")?);
         let signature = dkim::Signature::parse(value).map_err(|error| error.to_string())?;
+        if signature.v != 1 {
+            return Err("v= cannot be read".to_owned());
+        }
         // Who verifies and who judges alignment has to mean the same domain.
         if signature.d.parse::<Name>().as_ref() != Ok(&domain) {
             return Err(wrong("d", due("d")?, "is not one domain"));
@@ -149,6 +155,8 @@ mod tests {
     fn what_is_no_signature_says_why() {
         for (old, new, why) in [
             ("v=1; ", "", "v= is missing"),
+            ("v=1", "\u{c} v=1", "it holds the character '\\u{c}'"),
+            ("d=example.com", "d=example.com\u{a0}", "it holds the character '\\u{a0}'"),
             ("v=1", "v=1.0", "v=1.0 is not v=1"),
             ("rsa-sha256", "rsa-sha512", "a=rsa-sha512 is no algorithm that verifiers know"),
             ("d=example.com", "d=", "d= is missing"),

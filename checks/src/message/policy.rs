@@ -8,7 +8,7 @@ use mail_auth::{
 };
 
 use super::{
-    given, sender,
+    MOST_SIGNATURES, given, sender,
     verified::{Outcome, Verified, verified},
 };
 use crate::{Abstain, Context, Finding, Fix, Name, Status, Verdict, net::dns::Bridge};
@@ -40,9 +40,13 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
     let (by_spf, by_dkim) = (output.spf_result(), output.dkim_result());
     let policy = word(output.policy());
     let unjudged = match &spf {
-        Ok(_) => None,
-        Err(Abstain::NotApplicable(why) | Abstain::Needs(why, _)) => Some(why.clone()),
-        Err(Abstain::Unknown(silence)) => Some(silence.to_string()),
+        Ok(_) => unread(cx).await,
+        Err(Abstain::NotApplicable(why) | Abstain::Needs(why, _)) => {
+            Some(format!("no aligned signature passes, and SPF cannot be judged: {why}"))
+        }
+        Err(Abstain::Unknown(silence)) => {
+            Some(format!("no aligned signature passes, and SPF cannot be judged: {silence}"))
+        }
     };
     let enforces = matches!(output.policy(), Policy::Reject | Policy::Quarantine);
     let finding = match output.result() {
@@ -58,7 +62,7 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
         DmarcResult::TempError(_) => Finding::unknown(unjudged_signature(cx).await),
         DmarcResult::None => return Err(Abstain::Needs("a DMARC record".to_owned(), "dmarc.record")),
         DmarcResult::Fail(_) | DmarcResult::PermError(_) => match unjudged {
-            Some(why) => Finding::unknown(format!("no aligned signature passes, and SPF cannot be judged: {why}")),
+            Some(why) => Finding::unknown(why),
             None => {
                 let what = match output.policy() {
                     Policy::Reject => ": receivers reject it",
@@ -96,6 +100,20 @@ async fn unjudged_signature(cx: &Context) -> String {
         _ => None,
     });
     why.unwrap_or_else(|| "DNS did not answer what DMARC has to know".to_owned())
+}
+
+/// A signature that was not read, so that nobody knows whether it would have passed.
+async fn unread(cx: &Context) -> Option<String> {
+    let message = given(cx).ok()?;
+    let unread = verified(cx, message).await.iter().find_map(|verified| match (&verified.outcome, &verified.says) {
+        (Outcome::Unjudged(why), None) => Some(why.clone()),
+        _ => None,
+    });
+    let surplus = message.signed.saturating_sub(MOST_SIGNATURES);
+    let surplus = (surplus > 0).then(|| {
+        format!("none of the first {MOST_SIGNATURES} signatures passes aligned, {surplus} more are not judged")
+    });
+    unread.or(surplus)
 }
 
 /// A signature as DMARC counts it: one that verifies, unless its key only tests, or one of which nobody knows.

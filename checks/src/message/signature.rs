@@ -8,7 +8,7 @@ use super::{
     MOST_SIGNATURES, Message,
     field::Signature,
     given, signer,
-    verified::{Outcome, Verified, time, verified},
+    verified::{MOST_NAMES, Outcome, Verified, time, verified},
 };
 use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Status, finding::quoted, tags::shortened};
 
@@ -71,7 +71,7 @@ fn facts(finding: Finding, message: &Message, says: &Signature, word: &str, alig
         .fact("algorithm", algorithm(says.signature.a))
         .fact("result", word)
         .fact("aligned", aligned)
-        .fact("signed", says.signature.h.iter().take(200).cloned().collect::<Vec<_>>())
+        .fact("signed", says.signature.h.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>())
         .fact("oversigned", is_oversigned(message, &says.signature))
 }
 

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Nobody signs more fields; each is looked for.
-const MOST_NAMES: usize = 200;
+pub(super) const MOST_NAMES: usize = 200;
 
 /// Many times what a signature takes, in octets.
 const LONGEST_FIELD: usize = 65_536;
