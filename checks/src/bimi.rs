@@ -209,6 +209,18 @@ async fn laxity(cx: &Context, domain: &Name) -> Result<(Result<String, String>, 
     Ok((verdict, walk.evidence()))
 }
 
+/// What must hold of every BIMI record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    if let Ok(Assertion::Logo { location, authority }) = Assertion::parse(text) {
+        let text = format!("v={VERSION}; l={location}; a={};", authority.clone().unwrap_or_default());
+        assert_eq!(Assertion::parse(&text), Ok(Assertion::Logo { location, authority }));
+    }
+    if let Some(text) = corrected(text) {
+        assert!(Assertion::parse(&text).is_ok(), "{text}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

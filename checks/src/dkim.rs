@@ -337,3 +337,18 @@ pub(crate) async fn signers(cx: &Context) -> Vec<Signer> {
 fn is_usable(record: &Record) -> bool {
     !record.is_revoked() && Key::parse(record).is_ok_and(|key| key.status() != Status::Fail)
 }
+
+/// What must hold of every TXT record at a selector.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    let record = Record::read(octets);
+    let length = String::from_utf8_lossy(octets).len();
+    assert!(record.mistakes.iter().all(|mistake| (1..=length + 1).contains(&mistake.position)), "{:?}", record.mistakes);
+    let _ = repaired(&record);
+    if let Ok(key) = Key::parse(&record) {
+        let text = record_of(key.public());
+        let again = Record::read(text.as_bytes());
+        assert!(again.mistakes.is_empty(), "{text}: {:?}", again.mistakes);
+        assert_eq!(Key::parse(&again).map(|key| key.public().clone()).as_ref(), Ok(key.public()), "{text}");
+    }
+}

@@ -6,6 +6,9 @@ mod address;
 mod check;
 mod context;
 mod finding;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mailbox;
 mod message;
 mod name;

@@ -211,6 +211,34 @@ fn bare_address(text: &str) -> String {
     inside.trim().to_owned()
 }
 
+/// What must hold of every DKIM-Signature field.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_field(value: &[u8]) {
+    if let Ok(says) = field::Signature::read(value) {
+        assert_eq!(says.signature.v, 1);
+        assert!(
+            !says.signature.b.is_empty() && !says.signature.bh.is_empty() && !says.signature.h.is_empty(),
+            "{says:?}"
+        );
+        assert!(says.key.is_within(&says.domain), "{says:?}");
+    }
+}
+
+/// What must hold of every file that is given as a message.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(saved: &[u8]) {
+    let Ok(message) = Message::read("message", saved) else { return };
+    let whole: Vec<u8> = (0..message.fields.len())
+        .flat_map(|at| [message.name(at), b":", message.value(at)].concat())
+        .chain(message.body().iter().copied())
+        .collect();
+    let without_separator: Vec<u8> = message.octets.iter().copied().filter(|octet| !b"\r\n".contains(octet)).collect();
+    let whole: Vec<u8> = whole.into_iter().filter(|octet| !b"\r\n".contains(octet)).collect();
+    assert_eq!(whole, without_separator);
+    assert!(message.signatures.len() <= MOST_SIGNATURES && message.signatures.len() <= message.signed);
+    let _ = (message.selectors(), message.author_domain());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

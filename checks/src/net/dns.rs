@@ -269,3 +269,37 @@ impl Dns {
         Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(", then ") })
     }
 }
+
+/// What must hold of every message that a server sends, and of every record in it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(message: &[u8]) {
+    let Ok(reply) = Reply::decode(message) else { return };
+    assert!(reply.size() <= message.len());
+    let _ = reply.extended_error();
+    let Ok(name) = "example.com".parse::<Name>() else { return };
+    let chain = reply.aliases(&name);
+    let end = chain.last().unwrap_or(&name);
+    for rtype in [RecordType::A, RecordType::TXT, RecordType::MX, RecordType::PTR, RecordType::TLSA, TYPE_SPF] {
+        for record in reply.records(end, rtype) {
+            let shown = presentation::presentation(&record);
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
+        let _ = reply.leaves_open(end, rtype);
+    }
+}
+
+/// The same of one TLSA record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_tlsa(data: &[u8]) {
+    let Ok(length) = u16::try_from(data.len()) else { return };
+    let head = [0, 0, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 52, 0, 1, 0, 0, 0, 0];
+    let message = [&head[..], &length.to_be_bytes(), data].concat();
+    let Ok(reply) = Reply::decode(&message) else { return };
+    let root = hickory_resolver::proto::rr::Name::root().into();
+    for record in reply.records(&root, RecordType::TLSA) {
+        let hickory_resolver::proto::rr::RData::TLSA(tlsa) = &record else { continue };
+        let tlsa = crate::net::tls::Tlsa::of(tlsa);
+        let _ = (tlsa.flaw(), tlsa.kind(), presentation::presentation(&record));
+        assert_eq!(data.get(3..), Some(tlsa.data.as_slice()));
+    }
+}
