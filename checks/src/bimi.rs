@@ -9,6 +9,7 @@ use crate::{
         walk::{self, Applied, Walk},
     },
     net::dns::Answer,
+    tags::Tags,
     versioned::{self, Published, publication, texts},
 };
 
@@ -38,6 +39,7 @@ checks! {
 /// The selector that is looked for unless a message names another.
 const LABEL: &str = "default._bimi";
 const VERSION: &str = "BIMI1";
+const DECLINED: &str = "the domain declines to show a logo (l= is empty)";
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +50,15 @@ enum Assertion {
 
 impl Assertion {
     fn parse(text: &str) -> Result<Self, String> {
+        if declines(text) {
+            return Ok(Self::Declined);
+        }
         let fields = versioned::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
         let value = |name: &str| fields.iter().find(|field| field.name == name).map(|field| (field.value, field.position));
         let (location, position) = value("l").ok_or("l=, the logo's URI, is missing")?;
         let authority = value("a").filter(|(uri, _)| !uri.is_empty());
         if location.is_empty() {
-            return match authority {
-                None => Ok(Self::Declined),
-                Some(_) => Err("l= is empty, but a= is not".to_owned()),
-            };
+            return Err("l= is empty, but a= is not".to_owned());
         }
         let path = https(location).map_err(|why| format!("l= {why}, at octet {position}"))?;
         if ![".svg", ".svgz"].iter().any(|end| path.to_ascii_lowercase().ends_with(end)) {
@@ -67,6 +69,14 @@ impl Assertion {
         }
         Ok(Self::Logo { location: location.to_owned(), authority: authority.map(|(uri, _)| uri.to_owned()) })
     }
+}
+
+/// Whether a record says that there is to be no logo: `l=` and `a=` are empty, whatever blanks stand beside them
+/// (draft-brand-indicators-for-message-identification section 4.3).
+fn declines(text: &str) -> bool {
+    let Ok(tags) = Tags::parse(text) else { return false };
+    let begins = tags.iter().next().is_some_and(|first| first.name == "v" && first.value == VERSION);
+    begins && tags.get("l") == Some("") && tags.get("a").is_none_or(str::is_empty)
 }
 
 /// The path of an https URI.
@@ -111,6 +121,7 @@ async fn record(cx: &Context) -> Vec<Finding> {
         let advice = || Fix::Advice(format!("Publish one TXT record at {name}: v=BIMI1; l=https://…svg; a=https://…pem;"));
         let finding = match found {
             Published::Nothing(why) => Finding::skip(format!("no BIMI record, which is optional: {why}")),
+            Published::Discarded(text) if declines(&text) => Finding::skip(DECLINED),
             Published::Discarded(text) => {
                 let fix = corrected(&text).map_or_else(advice, |text| publication(&name, &answer, &text));
                 Finding::fail("the record does not begin with v=BIMI1; so that it is discarded").fix(fix)
@@ -120,7 +131,7 @@ async fn record(cx: &Context) -> Vec<Finding> {
             }
             Published::One(text) => match Assertion::parse(&text) {
                 Err(why) => Finding::fail(why).fix(advice()),
-                Ok(Assertion::Declined) => Finding::pass("l= is empty: the domain declines to show a logo"),
+                Ok(Assertion::Declined) => Finding::skip(DECLINED),
                 Ok(Assertion::Logo { location, authority: Some(authority) }) => {
                     Finding::pass(text).fact("l", location).fact("a", authority)
                 }
@@ -151,10 +162,11 @@ async fn dmarc(cx: &Context) -> Vec<Finding> {
             Err(Abstain::Unknown(_)) => return Err(needs("the BIMI record")),
             Err(abstain) => return Err(abstain),
             Ok((_, _, Published::Nothing(_), _)) => return Err(Abstain::NotApplicable("no BIMI record".to_owned())),
+            Ok((_, _, Published::Discarded(text), _)) if declines(&text) => {
+                return Err(Abstain::NotApplicable(DECLINED.to_owned()));
+            }
             Ok((_, _, Published::One(text), _)) => match Assertion::parse(&text) {
-                Ok(Assertion::Declined) => {
-                    return Err(Abstain::NotApplicable("the domain declines to show a logo".to_owned()));
-                }
+                Ok(Assertion::Declined) => return Err(Abstain::NotApplicable(DECLINED.to_owned())),
                 Ok(Assertion::Logo { .. }) => {}
                 Err(_) => return Err(needs("a valid BIMI record")),
             },
@@ -197,6 +209,18 @@ async fn laxity(cx: &Context, domain: &Name) -> Result<(Result<String, String>, 
     Ok((verdict, walk.evidence()))
 }
 
+/// What must hold of every BIMI record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    if let Ok(Assertion::Logo { location, authority }) = Assertion::parse(text) {
+        let text = format!("v={VERSION}; l={location}; a={};", authority.clone().unwrap_or_default());
+        assert_eq!(Assertion::parse(&text), Ok(Assertion::Logo { location, authority }));
+    }
+    if let Some(text) = corrected(text) {
+        assert!(Assertion::parse(&text).is_ok(), "{text}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +234,9 @@ mod tests {
         for (text, assertion) in [
             ("v=BIMI1; l=; a=;", Assertion::Declined),
             ("v=BIMI1; l=", Assertion::Declined),
+            ("v=BIMI1; l=; a=", Assertion::Declined),
+            ("v=BIMI1 ; l = ;\ta = ; ", Assertion::Declined),
+            ("v=BIMI1; a=; l=; avp=brand", Assertion::Declined),
             ("v=BIMI1; l=https://example.com/logo.svg; a=;", logo(None)),
             ("v=BIMI1;l=https://example.com/logo.svg;a=https://example.com/a.pem", logo(Some("https://example.com/a.pem"))),
         ] {

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 
 use self::{
-    key::Key,
+    key::{Key, OPEN},
     lint::{algorithm, flags, revoked, service, syntax},
     public::{record_of, repaired},
     record::Record,
@@ -16,11 +16,13 @@ use crate::{
     net::{NoAnswer, dns::Answer},
 };
 
+mod fetched;
 mod key;
 mod lint;
 mod public;
 mod record;
 
+pub(crate) use fetched::{Unusable, Usable, fetched};
 pub use public::{PublicKey, SignerKey};
 
 checks! {
@@ -299,11 +301,14 @@ async fn key_at(cx: &Context, place: &Place<'_>) -> Finding {
             };
             finding.fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(advice))
         }
-        Err(why) => Finding::fail(why).fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(
-            Fix::Advice(
-                "Publish the record again as the signer printed it, in strings of at most 255 characters".to_owned(),
-            ),
-        )),
+        Err(why) => {
+            let advice = match why.ends_with(OPEN) {
+                true => "Make a new key under a new selector, publish it, and let the signer use it",
+                false => "Publish the record again as the signer printed it, in strings of at most 255 characters",
+            };
+            let advice = Fix::Advice(advice.to_owned());
+            Finding::fail(why).fix(instead(cx, place, &found, |key| key.status() == Status::Pass).unwrap_or(advice))
+        }
     };
     finding.saw([found.0.evidence()]).saw(signer.map(SignerKey::evidence))
 }
@@ -331,4 +336,19 @@ pub(crate) async fn signers(cx: &Context) -> Vec<Signer> {
 
 fn is_usable(record: &Record) -> bool {
     !record.is_revoked() && Key::parse(record).is_ok_and(|key| key.status() != Status::Fail)
+}
+
+/// What must hold of every TXT record at a selector.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    let record = Record::read(octets);
+    let length = String::from_utf8_lossy(octets).len();
+    assert!(record.mistakes.iter().all(|mistake| (1..=length + 1).contains(&mistake.position)), "{:?}", record.mistakes);
+    let _ = repaired(&record);
+    if let Ok(key) = Key::parse(&record) {
+        let text = record_of(key.public());
+        let again = Record::read(text.as_bytes());
+        assert!(again.mistakes.is_empty(), "{text}: {:?}", again.mistakes);
+        assert_eq!(Key::parse(&again).map(|key| key.public().clone()).as_ref(), Ok(key.public()), "{text}");
+    }
 }

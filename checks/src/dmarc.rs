@@ -391,3 +391,18 @@ async fn subdomains(cx: &Context) -> Vec<Finding> {
     })
     .await
 }
+
+/// What must hold of every TXT record at `_dmarc`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(octets: &[u8]) {
+    let inside = 1..=octets.len() + 1;
+    match record::Record::parse(octets) {
+        Some(record) => {
+            let outside = record.faults.iter().find(|fault| !inside.contains(&fault.position));
+            assert!(outside.is_none(), "{outside:?}");
+            assert!(record::is_dmarc(octets));
+        }
+        None => assert!(inside.contains(&record::objection(octets).position), "{:?}", record::objection(octets)),
+    }
+    let _ = record::is_meant(octets);
+}

@@ -7,6 +7,9 @@ mod check;
 mod context;
 pub mod file;
 mod finding;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod mailbox;
 mod message;

@@ -305,3 +305,24 @@ async fn receiving(cx: &Context, domain: &Name) -> Result<(Vec<Name>, Evidence),
         false => Ok((exchanges, answer.evidence())),
     }
 }
+
+/// What must hold of every MTA-STS record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_record(text: &str) {
+    let begins = text.starts_with("v=STSv1;");
+    if let Some(id) = record::id(text).ok().filter(|_| begins) {
+        assert_eq!(record::id(&format!("v={}; id={id};", record::VERSION)), Ok(id));
+    }
+    let corrected = record::corrected(text, std::time::UNIX_EPOCH);
+    assert!(record::id(&corrected).is_ok(), "{corrected}");
+}
+
+/// What must hold of every MTA-STS policy.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_policy(body: &[u8]) {
+    let lines = body.split(|octet| *octet == b'\n').count();
+    match policy::Policy::parse(body) {
+        Ok(policy) => assert!(policy.mode == policy::Mode::None || !policy.patterns.is_empty(), "{policy:?}"),
+        Err(remarks) => assert!(!remarks.is_empty() && remarks.iter().all(|remark| remark.line <= lines), "{remarks:?}"),
+    }
+}

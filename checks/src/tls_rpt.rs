@@ -193,6 +193,22 @@ async fn located(cx: &Context, host: &Name) -> (Reach, Vec<Evidence>) {
     }
 }
 
+/// What must hold of every TLS reporting record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    let uris = rua(text).unwrap_or_default();
+    if !uris.is_empty() {
+        assert_eq!(rua(&format!("v={VERSION}; rua={}", uris.join(","))).as_ref(), Ok(&uris));
+    }
+    for uri in uris {
+        let is_fine = Destination::parse(&uri).is_ok();
+        let corrected = destination::corrected(&uri);
+        assert!(corrected.as_ref().is_none_or(|uri| Destination::parse(uri).is_ok()), "{corrected:?}");
+        // Two slashes may begin a local part, but nobody means that.
+        assert!(!is_fine || uri.starts_with("mailto://") || corrected.as_ref() == Some(&uri), "{uri}: {corrected:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -112,6 +112,8 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// How long it took: no promise, but a run that hangs is found.
+    pub(crate) wall: Duration,
     /// The largest resident set that was seen, in octets.
     pub(crate) peak: u64,
 }
@@ -130,6 +132,7 @@ pub(crate) fn program() -> Command {
 
 /// Runs `program` to its end.
 pub(crate) fn finished(program: &mut Command) -> Run {
+    let begun = Instant::now();
     let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let (status, peak) = (format!("/proc/{}/status", child.id()), Arc::new(AtomicU64::new(0)));
@@ -149,6 +152,7 @@ pub(crate) fn finished(program: &mut Command) -> Run {
         code: child.wait().unwrap().code(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
+        wall: begun.elapsed(),
         peak: peak.load(Ordering::Relaxed),
     }
 }

@@ -1,6 +1,7 @@
 //! A DKIM key record (RFC 6376 section 3.6.1).
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use x509_parser::{
     oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519},
     prelude::FromDer,
@@ -8,7 +9,10 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use super::{public::PublicKey, record::Record};
+use super::{
+    public::{PublicKey, significant},
+    record::Record,
+};
 use crate::Status;
 
 /// Verifiers refuse RSA keys that are shorter (RFC 8301 section 3.2).
@@ -16,6 +20,9 @@ const SHORTEST_RSA: usize = 1024;
 
 /// Signers should use RSA keys of this length at least (RFC 8301 section 3.2).
 const STRONG_RSA: usize = 2048;
+
+/// What is said of a key that keeps nothing secret.
+pub(super) const OPEN: &str = "anybody can sign with it";
 
 /// The length of an Ed25519 public key (RFC 8032 section 5.1.5), in octets.
 const ED25519_OCTETS: usize = 32;
@@ -137,6 +144,11 @@ pub(super) fn is_testing(record: &Record) -> bool {
     record.words("t").is_some_and(|flags| flags.contains(&"y"))
 }
 
+/// Whether the key signs for no subdomain (`t=s`).
+pub(super) fn is_strict(record: &Record) -> bool {
+    record.words("t").is_some_and(|flags| flags.contains(&"s"))
+}
+
 fn not_base64(encoded: &str, error: &DecodeError) -> String {
     match error {
         DecodeError::InvalidByte(offset, octet) => {
@@ -149,10 +161,11 @@ fn not_base64(encoded: &str, error: &DecodeError) -> String {
 /// An RSA key: a SubjectPublicKeyInfo as everybody publishes it, or the bare RSAPublicKey of RFC 6376.
 fn rsa(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
     let found = |key: &RSAPublicKey<'_>, bare, der: &[u8]| {
-        (Kind::Rsa { bits: bits(key), bare }, PublicKey::Rsa(der.to_vec()))
+        let kind = (Kind::Rsa { bits: bits(key), bare }, PublicKey::Rsa(der.to_vec()));
+        exponent_flaw(significant(key.exponent)).map_or(Ok(kind), Err)
     };
     if let Ok((rest, key)) = RSAPublicKey::from_der(octets) {
-        return if rest.is_empty() { Ok(found(&key, true, octets)) } else { Err(trailing(rest)) };
+        return if rest.is_empty() { found(&key, true, octets) } else { Err(trailing(rest)) };
     }
     let (rest, info) = SubjectPublicKeyInfo::from_der(octets)
         .map_err(|_| format!("p= holds {} octets that are no RSA key (cut short?)", octets.len()))?;
@@ -163,14 +176,32 @@ fn rsa(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
         return Err("p= holds a key of another type than k=rsa".to_owned());
     }
     match info.parsed() {
-        Ok(PublicKeyInfo::RSA(key)) => Ok(found(&key, false, &info.subject_public_key.data)),
+        Ok(PublicKeyInfo::RSA(key)) => found(&key, false, &info.subject_public_key.data),
         _ => Err("p= holds no RSA key".to_owned()),
+    }
+}
+
+/// With an exponent of 1 the signature is the padded hash itself; no RSA key has an even one.
+fn exponent_flaw(exponent: &[u8]) -> Option<String> {
+    match exponent {
+        [1] => Some(format!("p= holds an RSA key whose exponent is 1: {OPEN}")),
+        [.., last] if last % 2 == 1 => None,
+        _ => Some("p= holds no RSA key: its exponent is even".to_owned()),
+    }
+}
+
+/// A point of order 1, 2, 4 or 8 verifies signatures that nobody made (RFC 8032 section 8.4), however it is written.
+fn point_flaw(key: [u8; ED25519_OCTETS]) -> Option<String> {
+    match CompressedEdwardsY(key).decompress() {
+        None => Some(format!("p= holds {ED25519_OCTETS} octets that are no Ed25519 key: they are no point of the curve")),
+        Some(point) if point.is_small_order() => Some(format!("p= holds an Ed25519 key of small order: {OPEN}")),
+        Some(_) => None,
     }
 }
 
 fn ed25519(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
     match (<[u8; ED25519_OCTETS]>::try_from(octets), wrapped_ed25519(octets)) {
-        (Ok(key), _) => Ok((Kind::Ed25519, PublicKey::Ed25519(key))),
+        (Ok(key), _) => point_flaw(key).map_or(Ok((Kind::Ed25519, PublicKey::Ed25519(key))), Err),
         (Err(_), Some(_)) => Err(format!(
             "p= holds {} octets of SubjectPublicKeyInfo, the bare {ED25519_OCTETS} are due",
             octets.len()
@@ -198,4 +229,65 @@ fn bits(key: &RSAPublicKey<'_>) -> usize {
 
 fn trailing(rest: &[u8]) -> String {
     format!("{} octets follow the key in p=", rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(kind: &str, octets: &[u8]) -> Result<Key, String> {
+        Key::parse(&Record::read(format!("v=DKIM1; k={kind}; p={}", STANDARD.encode(octets)).as_bytes()))
+    }
+
+    /// All points of order 1, 2, 4 and 8, each with every way to write it: y reduced or not, either sign.
+    #[test]
+    fn no_point_of_small_order_is_a_key() {
+        let mut ys: Vec<[u8; 32]> = Vec::new();
+        let mut p = [0xff; 32];
+        (p[0], p[31]) = (0xed, 0x7f);
+        let small = |number: u8| {
+            let mut y = [0; 32];
+            y[0] = number;
+            y
+        };
+        let above = |number: u8| {
+            let mut y = p;
+            y[0] += number;
+            y
+        };
+        let minus_one = {
+            let mut y = p;
+            y[0] -= 1;
+            y
+        };
+        ys.extend([small(0), small(1), minus_one, above(0), above(1)]);
+        for eight in [
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        ] {
+            let octets: Vec<u8> =
+                (0..64).step_by(2).map(|at| u8::from_str_radix(&eight[at..at + 2], 16).unwrap()).collect();
+            ys.push(octets.try_into().unwrap());
+        }
+        for mut y in ys {
+            for sign in [0, 0x80] {
+                y[31] = y[31] & 0x7f | sign;
+                let error = parsed("ed25519", &y).unwrap_err();
+                assert!(error.contains("small order"), "{y:02x?}: {error}");
+            }
+        }
+        assert_eq!(parsed("ed25519", &small(2)).unwrap_err(), "p= holds 32 octets that are no Ed25519 key: they are no point of the curve");
+        assert!(parsed("ed25519", &small(3)).is_ok());
+    }
+
+    #[test]
+    fn no_exponent_makes_a_key_of_anything() {
+        for (exponent, why) in [(&[1][..], "anybody can sign"), (&[2], "even"), (&[0], "even")] {
+            let PublicKey::Rsa(der) = PublicKey::rsa(&[&[0][..], &[0xa5; 256]].concat(), exponent) else { panic!("RSA") };
+            let error = parsed("rsa", &der).unwrap_err();
+            assert!(error.contains(why), "{exponent:?}: {error}");
+        }
+        let PublicKey::Rsa(der) = PublicKey::rsa(&[&[0][..], &[0xa5; 256]].concat(), &[3]) else { panic!("RSA") };
+        assert!(parsed("rsa", &der).is_ok());
+    }
 }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{
     Place, ask,
-    key::{hashes, is_testing, serves_mail},
+    key::{hashes, is_strict, is_testing, serves_mail},
     instead, one_record, places,
     record::Record,
     own_record,
@@ -137,7 +137,7 @@ pub(super) async fn flags(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     each_key(cx, async |_, place, found| {
         let record = &found.1;
         let flags = record.words("t").unwrap_or_default();
-        let is_strict = flags.contains(&"s");
+        let is_strict = is_strict(record);
         let unknown: Vec<&str> = flags.iter().copied().filter(|flag| !matches!(*flag, "y" | "s")).collect();
         let mut said = Vec::new();
         if is_testing(record) {

@@ -88,7 +88,7 @@ impl PartialEq for PublicKey {
 
 impl Eq for PublicKey {}
 
-fn significant(number: &[u8]) -> &[u8] {
+pub(super) fn significant(number: &[u8]) -> &[u8] {
     let start = number.iter().position(|octet| *octet != 0).unwrap_or(number.len());
     number.get(start..).unwrap_or_default()
 }

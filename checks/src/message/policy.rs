@@ -2,11 +2,15 @@
 
 use hickory_resolver::proto::rr::RecordType;
 use mail_auth::{
-    DmarcOutput, DmarcResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult,
+    AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, DnsError, Error, MessageAuthenticator, Parameters,
+    SpfOutput, SpfResult,
     dmarc::{Policy, verify::DmarcParameters},
 };
 
-use super::{given, sender, signature};
+use super::{
+    MOST_SIGNATURES, given, sender,
+    verified::{Outcome, Verified, verified},
+};
 use crate::{Abstain, Context, Finding, Fix, Name, Status, Verdict, net::dns::Bridge};
 
 /// The verdict of `dmarc.message`.
@@ -36,9 +40,13 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
     let (by_spf, by_dkim) = (output.spf_result(), output.dkim_result());
     let policy = word(output.policy());
     let unjudged = match &spf {
-        Ok(_) => None,
-        Err(Abstain::NotApplicable(why) | Abstain::Needs(why, _)) => Some(why.clone()),
-        Err(Abstain::Unknown(silence)) => Some(silence.to_string()),
+        Ok(_) => unread(cx).await,
+        Err(Abstain::NotApplicable(why) | Abstain::Needs(why, _)) => {
+            Some(format!("no aligned signature passes, and SPF cannot be judged: {why}"))
+        }
+        Err(Abstain::Unknown(silence)) => {
+            Some(format!("no aligned signature passes, and SPF cannot be judged: {silence}"))
+        }
     };
     let enforces = matches!(output.policy(), Policy::Reject | Policy::Quarantine);
     let finding = match output.result() {
@@ -55,10 +63,10 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
             Finding::warn(format!("passes by SPF alone: once forwarded, it fails, and the policy is {policy}"))
         }
         DmarcResult::Pass => Finding::pass("passes by SPF alone: once forwarded, it fails"),
-        DmarcResult::TempError(_) => Finding::unknown("DNS did not answer what DMARC has to know"),
+        DmarcResult::TempError(_) => Finding::unknown(unjudged_signature(cx).await),
         DmarcResult::None => return Err(Abstain::Needs("a DMARC record".to_owned(), "dmarc.record")),
         DmarcResult::Fail(_) | DmarcResult::PermError(_) => match unjudged {
-            Some(why) => Finding::unknown(format!("no aligned signature passes, and SPF cannot be judged: {why}")),
+            Some(why) => Finding::unknown(why),
             None => {
                 let what = match output.policy() {
                     Policy::Reject => ": receivers reject it",
@@ -85,11 +93,49 @@ async fn judged(cx: &Context, author: &Name) -> Result<Finding, Abstain> {
         .fix(advice))
 }
 
-/// What mail-auth says, which knows RFC 9989; signatures that we refuse do not count.
+/// Why DMARC can neither pass nor fail.
+async fn unjudged_signature(cx: &Context) -> String {
+    let verified = match given(cx) {
+        Ok(message) => verified(cx, message).await,
+        Err(_) => &[],
+    };
+    let why = verified.iter().find_map(|verified| match &verified.outcome {
+        Outcome::Unjudged(why) => Some(why.clone()),
+        _ => None,
+    });
+    why.unwrap_or_else(|| "DNS did not answer what DMARC has to know".to_owned())
+}
+
+/// A signature that was not read, so that nobody knows whether it would have passed.
+async fn unread(cx: &Context) -> Option<String> {
+    let message = given(cx).ok()?;
+    let unread = verified(cx, message).await.iter().find_map(|verified| match (&verified.outcome, &verified.says) {
+        (Outcome::Unjudged(why), None) => Some(why.clone()),
+        _ => None,
+    });
+    let surplus = message.signed.saturating_sub(MOST_SIGNATURES);
+    let surplus = (surplus > 0).then(|| {
+        format!("none of the first {MOST_SIGNATURES} signatures passes aligned, {surplus} more are not judged")
+    });
+    unread.or(surplus)
+}
+
+/// A signature as DMARC counts it: one that verifies, unless its key only tests, or one of which nobody knows.
+fn counted(verified: &Verified) -> Option<DkimOutput<'_>> {
+    let signature = &verified.says.as_ref()?.signature;
+    let output = match verified.outcome {
+        Outcome::Verifies { is_testing: false } => DkimOutput::pass(),
+        Outcome::Silent | Outcome::Unjudged(_) => DkimOutput::temp_err(Error::Dns(DnsError::Resolver(String::new()))),
+        Outcome::Verifies { is_testing: true } | Outcome::Fails { .. } | Outcome::Keyless(_) => return None,
+    };
+    Some(output.with_signature(signature))
+}
+
+/// What mail-auth says, which knows RFC 9989.
 async fn output(cx: &Context, sent: &str, verdict: Verdict) -> Option<DmarcOutput> {
     let message = given(cx).ok()?;
-    let parsed = signature::prepared(message)?;
-    let outputs = signature::accepted(cx, &parsed, super::verified(cx, &parsed).await?);
+    let outputs: Vec<_> = verified(cx, message).await.iter().filter_map(counted).collect();
+    let parsed = AuthenticatedMessage { from: message.from.clone(), ..AuthenticatedMessage::default() };
     let result = match verdict {
         Verdict::Pass => SpfResult::Pass,
         Verdict::Fail => SpfResult::Fail,

@@ -299,3 +299,36 @@ impl Dns {
         Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(THEN) })
     }
 }
+
+/// What must hold of every message that a server sends, and of every record in it, whatever it is said to answer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(message: &[u8]) {
+    let Some(question) = wire::echoed(message) else { return };
+    let Some(Ok(reply)) = Reply::to(&question, message) else { return };
+    assert!(reply.size() <= message.len());
+    let _ = (reply.extended_error(), reply.fits(&question));
+    let chain = reply.aliases(&question.name, LONGEST_CHAIN + 1);
+    assert!(chain.len() <= LONGEST_CHAIN + 1);
+    let end = chain.last().unwrap_or(&question.name);
+    for record in reply.records(end, question.rtype) {
+        let shown = presentation::presentation(&record);
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+    }
+    let _ = reply.leaves_open(end, question.rtype);
+}
+
+/// The same of one TLSA record.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_tlsa(data: &[u8]) {
+    let Ok(length) = u16::try_from(data.len()) else { return };
+    let head = [0, 0, 0x80, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 52, 0, 1, 0, 0, 52, 0, 1, 0, 0, 0, 0];
+    let message = [&head[..], &length.to_be_bytes(), data].concat();
+    let Some(question) = wire::echoed(&message) else { return };
+    let Some(Ok(reply)) = Reply::to(&question, &message) else { return };
+    for record in reply.records(&question.name, RecordType::TLSA) {
+        let hickory_resolver::proto::rr::RData::TLSA(tlsa) = &record else { continue };
+        let tlsa = crate::net::tls::Tlsa::of(tlsa);
+        let _ = (tlsa.flaw(), tlsa.kind(), presentation::presentation(&record));
+        assert_eq!(data.get(3..), Some(tlsa.data.as_slice()));
+    }
+}

@@ -167,3 +167,18 @@ impl Relayed {
         self.dialogues.iter().find(tried).map(|dialogue| &dialogue.endpoint)
     }
 }
+
+/// What must hold of everything that a server sends for a reply.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn fuzz(octets: &[u8]) {
+    let (mut transcript, redaction) = (wire::Transcript::default(), redaction::Redaction::of(None));
+    let stream = tokio::io::join(octets, tokio::io::sink());
+    let deadline = Deadline::after(std::time::Duration::from_secs(60));
+    let mut wire = wire::Wire::new(stream, &mut transcript, &redaction, deadline);
+    if let Ok(reply) = wire.banner().await {
+        assert!((200..600).contains(&reply.code) && !reply.lines.is_empty(), "{reply:?}");
+        assert!(reply.lines.iter().all(|line| !line.contains('\n')), "{reply:?}");
+        let _ = (reply.mechanisms(), reply.parameter("SIZE"), reply.to_string());
+        let _ = wire.in_step();
+    }
+}

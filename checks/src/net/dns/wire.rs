@@ -67,6 +67,15 @@ pub(super) fn is_readable(message: &[u8]) -> bool {
     counts.is_ok_and(|counts| (0..counts.queries).all(|_| Query::read(&mut decoder).is_ok()))
 }
 
+/// The question that a message says it answers.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn echoed(message: &[u8]) -> Option<Question> {
+    let mut decoder = BinDecoder::new(message);
+    Header::read(&mut decoder).ok()?;
+    let query = Query::read(&mut decoder).ok()?;
+    Some(Question { name: query.name().clone().into(), rtype: query.query_type(), manner: Manner::Recursive })
+}
+
 /// A reply to our question that cannot be read.
 #[derive(Debug)]
 pub(super) struct Malformed;
