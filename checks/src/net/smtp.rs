@@ -179,6 +179,6 @@ pub(crate) async fn fuzz(octets: &[u8]) {
         assert!((200..600).contains(&reply.code) && !reply.lines.is_empty(), "{reply:?}");
         assert!(reply.lines.iter().all(|line| !line.contains('\n')), "{reply:?}");
         let _ = (reply.mechanisms(), reply.parameter("SIZE"), reply.to_string());
-        let _ = wire.in_step();
+        let _ = wire.in_step().await;
     }
 }
