@@ -24,8 +24,8 @@ use anyhow::{Context as _, ensure};
 use checks::{
     Context, Plan, Report,
     net::{Deadline, Net},
-    text::line,
 };
+use syntax::text::line;
 
 use crate::{
     cli::{Command, Subject},

@@ -7,11 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use checks::{
-    Evaluation, Sender, Verdict, check_host,
-    net::Deadline,
-    text::{self, line},
-};
+use checks::{Evaluation, Sender, Verdict, check_host, net::Deadline, text};
+use syntax::text::line;
 
 use crate::{
     cli::{Identity, Options},

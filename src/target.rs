@@ -8,8 +8,8 @@ use checks::{
     SignerKey, Target, TlsLevel, TlsPolicy,
     file::{self, Extent},
     net::{Deadline, dns::Dns, tls::Anchors},
-    text::line,
 };
+use syntax::text::line;
 
 use crate::{
     cli, evidence, prompt,

@@ -1,16 +1,13 @@
 //! Whether mailboxes may show the domain's logo: the record, and the DMARC policy it rests on.
 
+use syntax::{Name, dmarc::Policy, fields, tags::Tags};
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name,
+    Abstain, Context, Evidence, Finding, Fix,
     check::checks,
-    dmarc::{
-        record::Policy,
-        walk::{self, Applied, Walk},
-    },
+    dmarc::walk::{self, Applied, Walk},
     net::dns::Answer,
-    tags::Tags,
-    versioned::{self, Published, publication, texts},
+    versioned::{Published, publication, texts},
 };
 
 checks! {
@@ -53,8 +50,9 @@ impl Assertion {
         if declines(text) {
             return Ok(Self::Declined);
         }
-        let fields = versioned::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
-        let value = |name: &str| fields.iter().find(|field| field.name == name).map(|field| (field.value, field.position));
+        let fields = fields::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
+        let value =
+            |name: &str| fields.iter().find(|field| field.name == name).map(|field| (field.value, field.position));
         let (location, position) = value("l").ok_or("l=, the logo's URI, is missing")?;
         let authority = value("a").filter(|(uri, _)| !uri.is_empty());
         if location.is_empty() {
@@ -118,7 +116,8 @@ async fn discovered(
 async fn record(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
         let (name, answer, found, evidence) = discovered(cx, LABEL, VERSION, domain).await?;
-        let advice = || Fix::Advice(format!("Publish one TXT record at {name}: v=BIMI1; l=https://…svg; a=https://…pem;"));
+        let advice =
+            || Fix::Advice(format!("Publish one TXT record at {name}: v=BIMI1; l=https://…svg; a=https://…pem;"));
         let finding = match found {
             Published::Nothing(why) => Finding::skip(format!("no BIMI record, which is optional: {why}")),
             Published::Discarded(text) if declines(&text) => Finding::skip(DECLINED),
@@ -135,11 +134,11 @@ async fn record(cx: &Context) -> Vec<Finding> {
                 Ok(Assertion::Logo { location, authority: Some(authority) }) => {
                     Finding::pass(text).fact("l", location).fact("a", authority)
                 }
-                Ok(Assertion::Logo { location, authority: None }) => {
-                    Finding::warn("no a=: without a certificate (VMC or CMC) the largest mailbox providers show no logo")
-                        .fact("l", location)
-                        .fix(Fix::Advice(format!("Get a VMC or CMC for the logo and name it as a= in the record at {name}")))
-                }
+                Ok(Assertion::Logo { location, authority: None }) => Finding::warn(
+                    "no a=: without a certificate (VMC or CMC) the largest mailbox providers show no logo",
+                )
+                .fact("l", location)
+                .fix(Fix::Advice(format!("Get a VMC or CMC for the logo and name it as a= in the record at {name}"))),
             },
         };
         Ok(finding.saw(evidence))
@@ -238,7 +237,10 @@ mod tests {
             ("v=BIMI1 ; l = ;\ta = ; ", Assertion::Declined),
             ("v=BIMI1; a=; l=; avp=brand", Assertion::Declined),
             ("v=BIMI1; l=https://example.com/logo.svg; a=;", logo(None)),
-            ("v=BIMI1;l=https://example.com/logo.svg;a=https://example.com/a.pem", logo(Some("https://example.com/a.pem"))),
+            (
+                "v=BIMI1;l=https://example.com/logo.svg;a=https://example.com/a.pem",
+                logo(Some("https://example.com/a.pem")),
+            ),
         ] {
             assert_eq!(Assertion::parse(text), Ok(assertion), "{text}");
         }

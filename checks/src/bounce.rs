@@ -2,10 +2,13 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name,
+    address::{Family, unseen},
+};
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name,
-    address::{Family, unseen},
+    Abstain, Context, Evidence, Finding, Fix,
     check::checks,
     net::{NoAnswer, dns::Answer},
 };
@@ -36,7 +39,9 @@ async fn way_back(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
     let is_null = answer.exchanges().iter().any(|(_, exchange)| exchange.is_root());
     let exchanges: Vec<Name> = answer.hosts().0.into_iter().map(|(_, exchange)| exchange).collect();
     let finding = match (exchanges.is_empty(), is_null) {
-        (true, true) => Finding::fail("null MX: bounces cannot be delivered, and many receivers reject the sender for it"),
+        (true, true) => {
+            Finding::fail("null MX: bounces cannot be delivered, and many receivers reject the sender for it")
+        }
         (true, false) if answer.is_nxdomain() => Finding::fail(format!("{}: bounces are lost", answer.absence())),
         (true, false) => implicit(cx, domain, &answer).await?,
         (false, _) => explicit(cx, &exchanges).await?,

@@ -3,10 +3,10 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use futures_util::future::join_all;
+use syntax::{Name, address::Family};
 
 use crate::{
-    Abstain, Finding, Name, Target,
-    address::Family,
+    Abstain, Finding, Target,
     net::{Net, NoAnswer},
 };
 

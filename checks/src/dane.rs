@@ -2,13 +2,14 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::Name;
 
 use self::{
     live::{matched, starttls},
     party::{Party, parties},
 };
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Status, TlsLevel,
+    Abstain, Context, Finding, Fix, Status, TlsLevel,
     check::checks,
     net::{
         NoAnswer,
@@ -85,9 +86,8 @@ async fn record_of(cx: &Context, party: &Party) -> Result<Finding, Abstain> {
     if published.records.is_empty() {
         let message = format!("no TLSA record at {}", published.owner);
         let finding = match is_needed {
-            true => Finding::fail(format!("{message}; at level dane-only Postfix defers the mail")).fix(Fix::Advice(
-                format!("Ask the operator of {} for TLSA records, or {otherwise}", party.host),
-            )),
+            true => Finding::fail(format!("{message}; at level dane-only Postfix defers the mail"))
+                .fix(Fix::Advice(format!("Ask the operator of {} for TLSA records, or {otherwise}", party.host))),
             false => Finding::skip(message),
         };
         return Ok(finding.saw([answer.evidence()]));
@@ -130,12 +130,7 @@ async fn record_of(cx: &Context, party: &Party) -> Result<Finding, Abstain> {
 }
 
 /// A TLSA lookup that fails makes senders wait, but only where they look: below signed addresses (RFC 7672 section 2.2.2).
-async fn silent(
-    cx: &Context,
-    party: &Party,
-    published: &Published,
-    silence: &NoAnswer,
-) -> Result<Finding, Abstain> {
+async fn silent(cx: &Context, party: &Party, published: &Published, silence: &NoAnswer) -> Result<Finding, Abstain> {
     if published.addresses == Validation::Insecure {
         let message = format!("{} is not signed: senders look for no TLSA record", party.host);
         return Ok(Finding::skip(message).saw([silence.evidence()]));
@@ -156,7 +151,9 @@ async fn silent(
             )),
         )
         .saw([silence.evidence(), unchecked.evidence()])
-        .fix(Fix::Advice("Sign the zone again: its signatures, or its proof that a name does not exist, do not hold".to_owned()))),
+        .fix(Fix::Advice(
+            "Sign the zone again: its signatures, or its proof that a name does not exist, do not hold".to_owned(),
+        ))),
     }
 }
 
@@ -191,7 +188,8 @@ fn usage_of(party: &Party, published: &Published) -> Finding {
     } else {
         Finding::pass(kinds)
     };
-    let who = if party.is_relay { format!("Ask the operator of {} to publish", party.host) } else { "Publish".to_owned() };
+    let who =
+        if party.is_relay { format!("Ask the operator of {} to publish", party.host) } else { "Publish".to_owned() };
     finding.saw(published.answer.iter().map(|answer| answer.evidence())).fix(Fix::Advice(format!(
         "{who} 3 1 1 at {} with what 'openssl x509 -noout -pubkey -in CERTIFICATE | openssl pkey -pubin -outform DER | \
          sha256sum' prints",

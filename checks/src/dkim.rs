@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, Selector};
 
 use self::{
     key::{Key, OPEN},
@@ -10,7 +11,7 @@ use self::{
     record::Record,
 };
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Selector, Status,
+    Abstain, Context, Finding, Fix, Status,
     check::checks,
     message::signatures,
     net::{NoAnswer, dns::Answer},
@@ -128,7 +129,8 @@ fn places(cx: &Context) -> Result<Vec<Place<'_>>, Abstain> {
         let under = selector.domain.as_ref().map_or(target.domains.as_slice(), std::slice::from_ref);
         for domain in under {
             let name = domain.child(&format!("{}._domainkey", selector.name));
-            let name = name.map_err(|why| Abstain::NotApplicable(format!("{}._domainkey.{domain} {why}", selector.name)))?;
+            let name =
+                name.map_err(|why| Abstain::NotApplicable(format!("{}._domainkey.{domain} {why}", selector.name)))?;
             // What was said about this very domain counts for more.
             let is_own = |own: &&Selector| own.name == selector.name && own.domain.as_ref() == Some(domain);
             let selector = target.selectors.iter().find(is_own).unwrap_or(selector);
@@ -161,12 +163,7 @@ async fn record(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 }
 
 /// No record: a fault, unless the selector was not said to stand under this very domain and stands under another.
-async fn absent(
-    cx: &Context,
-    places: &[Place<'_>],
-    place: &Place<'_>,
-    answer: &Answer,
-) -> Result<Finding, Abstain> {
+async fn absent(cx: &Context, places: &[Place<'_>], place: &Place<'_>, answer: &Answer) -> Result<Finding, Abstain> {
     // Whoever published an alias meant the key to stand here.
     if let [.., end] = answer.aliases() {
         let why = if answer.is_nxdomain() { "does not exist (NXDOMAIN)" } else { "has no TXT record" };
@@ -174,7 +171,8 @@ async fn absent(
         let dangling = Finding::fail(format!("a CNAME leads to {end}, which {why}"));
         return Ok(dangling.fact("alias", end.to_string()).saw([answer.evidence()]).fix(Fix::Advice(advice)));
     }
-    let siblings = places.iter().filter(|other| std::ptr::eq(other.selector, place.selector) && other.name != place.name);
+    let siblings =
+        places.iter().filter(|other| std::ptr::eq(other.selector, place.selector) && other.name != place.name);
     let mut silence = None;
     for sibling in siblings {
         match ask(cx, sibling).await {
@@ -205,11 +203,17 @@ fn published(cx: &Context, place: &Place<'_>, answer: &Answer) -> Finding {
     match texts.as_slice() {
         [text] if Record::read(text).is_revoked() => {
             let advice = Fix::Advice("Publish the key that the signer uses, or sign with another selector".to_owned());
-            Finding::fail(format!("the key is revoked{via}: p= is empty")).fix(own_record(cx, place, answer).unwrap_or(advice))
+            Finding::fail(format!("the key is revoked{via}: p= is empty"))
+                .fix(own_record(cx, place, answer).unwrap_or(advice))
         }
         [_] if aliases.len() > LONG_CHAIN => {
-            Finding::warn(format!("one record{via}, {} CNAMEs away, {LONG_CHAIN} advised", aliases.len()))
-                .fix(Fix::Advice(format!("Let the CNAME at {} lead to {} directly", place.name, via.trim_start_matches(" at "))))
+            Finding::warn(format!("one record{via}, {} CNAMEs away, {LONG_CHAIN} advised", aliases.len())).fix(
+                Fix::Advice(format!(
+                    "Let the CNAME at {} lead to {} directly",
+                    place.name,
+                    via.trim_start_matches(" at ")
+                )),
+            )
         }
         [_] => Finding::pass(format!("one record{via}")),
         several => {
@@ -292,7 +296,8 @@ async fn key_at(cx: &Context, place: &Place<'_>) -> Finding {
                 Some(_) => Finding::new(key.status(), format!("{}, the signer's key", key.sentence())),
                 None => Finding::new(key.status(), key.sentence()),
             };
-            let advice = if own(&key) { advice } else { Fix::Advice("Publish the key that the signer uses".to_owned()) };
+            let advice =
+                if own(&key) { advice } else { Fix::Advice("Publish the key that the signer uses".to_owned()) };
             let finding =
                 finding.fact("algorithm", key.algorithm()).fact("bits", key.bits()).fact("testing", key.testing);
             let finding = match signer {
@@ -343,7 +348,11 @@ fn is_usable(record: &Record) -> bool {
 pub(crate) fn fuzz(octets: &[u8]) {
     let record = Record::read(octets);
     let length = String::from_utf8_lossy(octets).len();
-    assert!(record.mistakes.iter().all(|mistake| (1..=length + 1).contains(&mistake.position)), "{:?}", record.mistakes);
+    assert!(
+        record.mistakes.iter().all(|mistake| (1..=length + 1).contains(&mistake.position)),
+        "{:?}",
+        record.mistakes
+    );
     let _ = repaired(&record);
     if let Ok(key) = Key::parse(&record) {
         let text = record_of(key.public());

@@ -4,28 +4,26 @@ use std::fmt::Write;
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name,
+    dmarc::{Fault, Policy, Whom, is_dmarc, is_meant, objection, text},
+};
 
 use self::{
     alignment::alignment,
     organization::organization,
-    record::{Policy, Whom, objection, text},
     reports::reports,
     walk::{Applied, Place, Published, Walk},
 };
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Status,
-    check::checks,
-    message::dmarc as message,
-    mx::receives,
+    Abstain, Context, Evidence, Finding, Fix, Status, check::checks, message::dmarc as message, mx::receives,
     net::NoAnswer,
 };
 
 mod alignment;
 mod fix;
 mod organization;
-pub(crate) mod record;
 mod reports;
-mod uri;
 pub(crate) mod walk;
 
 checks! {
@@ -165,7 +163,9 @@ async fn exactly_one(cx: &Context) -> Vec<Finding> {
             let shown = record.text.as_str();
             let finding = match (at == *domain, policy) {
                 (true, _) => Finding::pass(shown),
-                (false, Some(policy)) => Finding::pass(format!("inherited from {at}, {tag}={} applies: {shown}", policy.word())),
+                (false, Some(policy)) => {
+                    Finding::pass(format!("inherited from {at}, {tag}={} applies: {shown}", policy.word()))
+                }
                 (false, None) => Finding::pass(format!("inherited from {at}: {shown}")),
             };
             let finding = finding.fact("record", record.text.clone()).fact("found_at", at.to_string());
@@ -177,7 +177,9 @@ async fn exactly_one(cx: &Context) -> Vec<Finding> {
         for place in &walk.places {
             match &place.published {
                 Published::Several(texts) => return Ok(too_many(&place.domain, texts)),
-                Published::Odd(_) => return Err(Abstain::Needs("a record without mistakes".to_owned(), "dmarc.syntax")),
+                Published::Odd(_) => {
+                    return Err(Abstain::Needs("a record without mistakes".to_owned(), "dmarc.syntax"));
+                }
                 Published::One(_) | Published::Nothing | Published::Silent(_) => {}
             }
         }
@@ -219,7 +221,7 @@ fn spelling(walk: &Walk, domain: &Name, place: &Place) -> Option<Finding> {
         Published::One(record) => (record.faults.clone(), record.notes.clone()),
         _ => {
             let error = objection(&octets);
-            (vec![record::Fault { position: error.position, reason: error.reason, is_harmless: false }], Vec::new())
+            (vec![Fault { position: error.position, reason: error.reason, is_harmless: false }], Vec::new())
         }
     };
     let Some(worst) = faults.iter().find(|fault| !fault.is_harmless).or(faults.first()) else {
@@ -229,8 +231,11 @@ fn spelling(walk: &Walk, domain: &Name, place: &Place) -> Option<Finding> {
         });
         return Some(Finding::pass(format!("every tag is spelled right{whose}{notes}")));
     };
-    let others: Vec<String> =
-        faults.iter().filter(|fault| *fault != worst).map(|fault| format!("; {}, at octet {}", fault.reason, fault.position)).collect();
+    let others: Vec<String> = faults
+        .iter()
+        .filter(|fault| *fault != worst)
+        .map(|fault| format!("; {}, at octet {}", fault.reason, fault.position))
+        .collect();
     let ignored = if place.record().is_none() { ": receivers ignore the record" } else { "" };
     let status = if worst.is_harmless { Status::Warn } else { Status::Fail };
     let message = format!("{}, at octet {}{whose}{ignored}{}", worst.reason, worst.position, others.concat());
@@ -242,11 +247,13 @@ fn spelling(walk: &Walk, domain: &Name, place: &Place) -> Option<Finding> {
     let shown = text(&octets);
     let before = shown.get(..worst.position - 1).map_or(worst.position - 1, |before| before.chars().count());
     let output = format!("{shown}\n{:>width$}", "^", width = before + 1);
-    Some(Finding::new(status, message)
-        .fact("position", worst.position)
-        .fact("domain", place.domain.to_string())
-        .saw([Evidence { command: evidence.command, output }])
-        .fix(fix))
+    Some(
+        Finding::new(status, message)
+            .fact("position", worst.position)
+            .fact("domain", place.domain.to_string())
+            .saw([Evidence { command: evidence.command, output }])
+            .fix(fix),
+    )
 }
 
 /// A record where no receiver looks.
@@ -258,7 +265,8 @@ struct Misplaced {
 
 /// The first record at a name that was meant as `_dmarc` under the domain.
 async fn elsewhere(cx: &Context, domain: &Name) -> Result<Option<Misplaced>, NoAnswer> {
-    let doubled = [format!("_dmarc.{domain}._dmarc"), format!("_dmarc.{domain}"), "dmarc".to_owned(), "_dmarc._dmarc".to_owned()];
+    let doubled =
+        [format!("_dmarc.{domain}._dmarc"), format!("_dmarc.{domain}"), "dmarc".to_owned(), "_dmarc._dmarc".to_owned()];
     let names = doubled.iter().filter_map(|label| domain.child(label).ok()).chain([domain.clone()]);
     let mut silence = None;
     for misplaced in join_all(names.map(async |name| misplaced(cx, &name).await)).await {
@@ -273,7 +281,7 @@ async fn elsewhere(cx: &Context, domain: &Name) -> Result<Option<Misplaced>, NoA
 
 async fn misplaced(cx: &Context, name: &Name) -> Result<Option<Misplaced>, NoAnswer> {
     let answer = cx.net.dns.ask(name, RecordType::TXT).await?;
-    let is_record = |text: &Vec<u8>| record::is_dmarc(text) || record::is_meant(text);
+    let is_record = |text: &Vec<u8>| is_dmarc(text) || is_meant(text);
     let found = answer.texts().into_iter().find(is_record);
     Ok(found.map(|text| Misplaced { name: name.clone(), text, evidence: answer.evidence() }))
 }
@@ -297,7 +305,9 @@ async fn location(cx: &Context) -> Vec<Finding> {
         };
         let shown = text(&octets);
         let finding = match applied {
-            _ if is_in_place => Finding::warn(format!("one at _dmarc.{domain}, and another at {name}, where no receiver looks")),
+            _ if is_in_place => {
+                Finding::warn(format!("one at _dmarc.{domain}, and another at {name}, where no receiver looks"))
+            }
             Ok(Some((at, _))) => {
                 Finding::warn(format!("one stands at {name}, where no receiver looks; that of {at} applies instead"))
             }
@@ -357,8 +367,11 @@ async fn subdomains(cx: &Context) -> Vec<Finding> {
         let Applied { at, record, .. } = applied(cx, walk).await?;
         let whose = whose(domain, &at);
         let without = |tags: &[&str]| fix::published(walk, &at, &fix::edited(&record, tags, &[]));
-        let published: Vec<&str> =
-            [("sp", record.sp), ("np", record.np)].iter().filter(|(_, policy)| policy.is_some()).map(|(tag, _)| *tag).collect();
+        let published: Vec<&str> = [("sp", record.sp), ("np", record.np)]
+            .iter()
+            .filter(|(_, policy)| policy.is_some())
+            .map(|(tag, _)| *tag)
+            .collect();
         // A public suffix's record is for organizations that have none of their own.
         let organization = if at == *domain { walk.organization()? } else { None };
         if let Some(organization) = organization.filter(|organization| *organization != at) {
@@ -385,8 +398,12 @@ async fn subdomains(cx: &Context) -> Vec<Finding> {
         }
         let facts = |finding: Finding| finding.fact("p", p.word()).fact("sp", sp.word()).fact("np", np.word());
         Ok(facts(match weaker.is_empty() {
-            true => Finding::pass(format!("{} for subdomains, {} for those that do not exist{whose}", sp.word(), np.word())),
-            false => Finding::warn(format!("{}{whose}: forgers use a subdomain", weaker.join(", "))).fix(without(&published)),
+            true => {
+                Finding::pass(format!("{} for subdomains, {} for those that do not exist{whose}", sp.word(), np.word()))
+            }
+            false => {
+                Finding::warn(format!("{}{whose}: forgers use a subdomain", weaker.join(", "))).fix(without(&published))
+            }
         }))
     })
     .await
@@ -396,13 +413,13 @@ async fn subdomains(cx: &Context) -> Vec<Finding> {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(octets: &[u8]) {
     let inside = 1..=octets.len() + 1;
-    match record::Record::parse(octets) {
+    match syntax::dmarc::Record::parse(octets) {
         Some(record) => {
             let outside = record.faults.iter().find(|fault| !inside.contains(&fault.position));
             assert!(outside.is_none(), "{outside:?}");
-            assert!(record::is_dmarc(octets));
+            assert!(is_dmarc(octets));
         }
-        None => assert!(inside.contains(&record::objection(octets).position), "{:?}", record::objection(octets)),
+        None => assert!(inside.contains(&objection(octets).position), "{:?}", objection(octets)),
     }
-    let _ = record::is_meant(octets);
+    let _ = is_meant(octets);
 }

@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::Name;
 
-use crate::{Context, Finding, Fix, Name, check::checks};
+use crate::{Context, Finding, Fix, check::checks};
 
 mod servers;
 

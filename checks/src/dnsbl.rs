@@ -1,17 +1,17 @@
 //! Blocklists: whether the outgoing addresses and the sender domains are on one.
 
 use futures_util::future::{join, join_all};
+use syntax::{
+    Name,
+    address::{Family, unseen},
+};
 
 pub use self::lists::{RETIRED_BLOCKLISTS, retired};
 use self::{
     lists::{Kind, LISTS, List, TestPoints},
     question::{Entry, Health, Listing, Sort, health, listing},
 };
-use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Status,
-    address::{Family, unseen},
-    check::checks,
-};
+use crate::{Abstain, Context, Evidence, Finding, Fix, Status, check::checks};
 
 mod lists;
 mod question;
@@ -165,7 +165,12 @@ async fn judged(cx: &Context, lists: &[Blocklist], entries: &[Entry]) -> Vec<Fin
     hidden.sort();
     hidden.dedup();
     let mut known = Vec::new();
-    seen.retain(|evidence| !known.contains(&evidence.command) && { known.push(evidence.command.clone()); true });
+    seen.retain(|evidence| {
+        !known.contains(&evidence.command) && {
+            known.push(evidence.command.clone());
+            true
+        }
+    });
     if !hidden.is_empty() {
         let what = "not visible through this resolver, not asked: their test points are not listed, or refused";
         findings.insert(0, Finding::skip(format!("{}: {what}", hidden.join(", "))).fact("lists", hidden).saw(seen));
@@ -193,7 +198,8 @@ async fn outcome(cx: &Context, list: &Blocklist, entry: &Entry) -> Option<Outcom
         Health::Absent(evidence) if list.typed => {
             let test = "fails its own test (RFC 5782 section 5), not asked";
             let finding = Finding::unknown(format!("{test}: {} is not listed", points.listed)).saw(evidence);
-            finding.fix(Fix::Advice("Check the zone's name, and ask through a resolver that the list serves".to_owned()))
+            finding
+                .fix(Fix::Advice("Check the zone's name, and ask through a resolver that the list serves".to_owned()))
         }
         Health::Absent(evidence) => return Some(Outcome::Hidden(list.zone.clone(), evidence)),
     };

@@ -2,13 +2,12 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Host, Name, address::Family};
 
 use crate::{
-    Abstain, Context, Finding, Fix, Name,
-    address::Family,
+    Abstain, Context, Finding, Fix,
     check::checks,
     net::{NoAnswer, dns::Validation},
-    target::Host,
 };
 
 checks! {
@@ -43,9 +42,12 @@ fn relied(cx: &Context) -> Vec<Relied> {
     let own = |name: &Name, rtype| Relied { name: name.clone(), rtype, foreign: false };
     let domains = target.domains.iter().map(|domain| own(domain, RecordType::MX));
     let mail_from = target.mail_from.iter().map(|domain| own(domain, RecordType::TXT));
-    let hostname = target.hostname.iter().filter(|name| name.address_literal().is_none()).map(|name| own(name, address));
+    let hostname =
+        target.hostname.iter().filter(|name| name.address_literal().is_none()).map(|name| own(name, address));
     let relay = target.relay.iter().flat_map(|relay| relay.next_hops()).filter_map(|hop| match &hop.host {
-        Host::Name(name) => Some(Relied { foreign: true, ..own(name, if hop.bracketed { address } else { RecordType::MX }) }),
+        Host::Name(name) => {
+            Some(Relied { foreign: true, ..own(name, if hop.bracketed { address } else { RecordType::MX }) })
+        }
         Host::Address(_) => None,
     });
     domains.chain(mail_from).chain(hostname).chain(relay).fold(Vec::new(), |mut relied: Vec<Relied>, next| {
@@ -73,7 +75,8 @@ async fn status_of(cx: &Context, relied: &Relied) -> Result<Finding, Abstain> {
     let finding = match answer.validation() {
         Validation::Secure => Finding::pass("secure: the resolver vouches for the signatures").fact("status", "secure"),
         Validation::Insecure if relied.foreign => {
-            Finding::skip("insecure: the relay's operator does not sign it, so there is no DANE").fact("status", "insecure")
+            Finding::skip("insecure: the relay's operator does not sign it, so there is no DANE")
+                .fact("status", "insecure")
         }
         Validation::Insecure => {
             let message = "insecure: not signed, or without a DS record in the parent zone (no AD bit)";

@@ -3,11 +3,13 @@
 use std::fmt::Display;
 
 use serde::{Serialize, ser::SerializeMap};
-
-use crate::{
+use syntax::{
     Name,
-    net::{NoAnswer, dns},
+    text::{beginning, grouped},
+    zone,
 };
+
+use crate::net::NoAnswer;
 
 /// Names and numbers that a program may want from a finding.
 pub type Facts = serde_json::Map<String, serde_json::Value>;
@@ -85,51 +87,6 @@ impl Evidence {
     }
 }
 
-/// As much of a text as fits into so many octets.
-pub(crate) fn beginning(text: &str, octets: usize) -> &str {
-    text.get(..text.floor_char_boundary(octets)).unwrap_or_default()
-}
-
-/// A number with commas between the thousands.
-pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
-/// A word for a shell: names come from DNS, which can hold anything.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]@".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-/// A name for `dig`, which takes one that begins like an option or a server for such.
-pub(crate) fn dug(name: &str) -> String {
-    let q = if name.starts_with(['-', '+', '@']) { "-q " } else { "" };
-    format!("{q}{}", quoted(name))
-}
-
-/// A word for a command, which takes one that begins like an option for such.
-pub(crate) fn operand(word: &str) -> String {
-    let end_of_options = if word.starts_with('-') { "-- " } else { "" };
-    format!("{end_of_options}{}", quoted(word))
-}
-
-/// An option with its value, which may begin like another option.
-pub(crate) fn option(name: &str, value: &str) -> String {
-    let separator = if value.starts_with('-') { '=' } else { ' ' };
-    format!("{name}{separator}{}", quoted(value))
-}
-
 /// What to change, ready to paste.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
@@ -144,8 +101,7 @@ pub enum Fix {
 impl Fix {
     /// A TXT record as a zone line, its text in strings of at most 255 octets (RFC 1035 section 3.3.14).
     pub(crate) fn txt(owner: &Name, text: &str) -> Self {
-        let strings: Vec<String> = text.as_bytes().chunks(255).map(dns::quoted).collect();
-        Self::Zone(format!("{} 3600 IN TXT {}", dns::absolute(owner), strings.join(" ")))
+        Self::Zone(format!("{} 3600 IN TXT {}", zone::absolute(owner), zone::strings(text)))
     }
 
     /// `zone`, `shell` or `advice`.

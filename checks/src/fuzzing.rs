@@ -1,6 +1,8 @@
 //! The doors of `checks/fuzz`: whatever a stranger writes in one of these grammars, nothing panics, and what must hold holds.
 
-use crate::{SpfRecord, bimi, dkim, dmarc, message, mta_sts, net, tls_rpt};
+use syntax::spf::Record;
+
+use crate::{bimi, dkim, dmarc, message, mta_sts, net, tls_rpt};
 
 /// A grammar: its name, which is that of its target and of the folder of its seeds, and what tries one text.
 type Grammar = (&'static str, fn(&[u8]));
@@ -38,7 +40,7 @@ fn text(octets: &[u8]) -> String {
 
 fn spf(octets: &[u8]) {
     for text in [octets.to_vec(), [b"v=spf1 ", octets].concat()] {
-        if let Err(error) = SpfRecord::parse(&text) {
+        if let Err(error) = Record::parse(&text) {
             assert!((1..=text.len().max(1)).contains(&error.position), "{error}");
         }
     }

@@ -4,15 +4,14 @@ use std::net::IpAddr;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
-
-use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Status,
+use syntax::{
+    Name,
     address::{Family, unseen},
-    check::checks,
-    context::MOST_ADDRESSES,
-    finding::grouped,
-    net::{NoAnswer, dns::absolute},
+    text::grouped,
+    zone::absolute,
 };
+
+use crate::{Abstain, Context, Evidence, Finding, Fix, Status, check::checks, context::MOST_ADDRESSES, net::NoAnswer};
 
 use self::generic::generic;
 
@@ -157,9 +156,7 @@ async fn alias_of(cx: &Context, hostname: &Name) -> Result<Finding, Abstain> {
             let finding = Finding::warn(format!("{hostname} is a CNAME that leads to {end}"));
             finding.fix((is_plain(end) && !answer.is_nxdomain()).then(|| myhostname(end)))
         }
-        None if answer.is_nxdomain() => {
-            Abstain::Needs(format!("{hostname} to exist"), "hostname.address").into()
-        }
+        None if answer.is_nxdomain() => Abstain::Needs(format!("{hostname} to exist"), "hostname.address").into(),
         None => Finding::pass(format!("{hostname} is not a CNAME")),
     };
     Ok(finding.saw([answer.evidence()]))
@@ -279,8 +276,11 @@ async fn pointers_of(cx: &Context, hostname: &Name, family: Family) -> Vec<Findi
     }
     let forward = cx.forward(hostname, family).await;
     let others = forward.iter().flatten().take(MOST_ADDRESSES).copied().filter(|address| !named.contains(address));
-    let subjects: Vec<(IpAddr, bool)> =
-        named.iter().map(|address| (*address, true)).chain(others.map(|address| (address, cx.target.ips.is_empty()))).collect();
+    let subjects: Vec<(IpAddr, bool)> = named
+        .iter()
+        .map(|address| (*address, true))
+        .chain(others.map(|address| (address, cx.target.ips.is_empty())))
+        .collect();
     if subjects.is_empty() {
         let finding: Finding = match (absent_family(cx, family), forward) {
             (Err(abstain), _) => abstain.into(),
@@ -288,7 +288,8 @@ async fn pointers_of(cx: &Context, hostname: &Name, family: Family) -> Vec<Findi
             (Ok(()), Ok(_)) => Finding::skip(format!("no {} address", family.name())),
         };
         let asked = cx.net.dns.known(hostname, family.record_type()).await;
-        let finding = if finding.evidence.is_empty() { finding.saw(asked.map(|answer| answer.evidence())) } else { finding };
+        let finding =
+            if finding.evidence.is_empty() { finding.saw(asked.map(|answer| answer.evidence())) } else { finding };
         return vec![finding.about(family.word())];
     }
     let judged = subjects.into_iter().map(|(address, outgoing)| async move {
@@ -383,7 +384,12 @@ fn relayed(cx: &Context, finding: Finding, named: bool) -> Finding {
         // The address is the relay's: what this host would publish for itself is no remedy.
         return Finding { fix: None, ..finding.at_most(Status::Warn) };
     }
-    Finding { status: Status::Skip, message: format!("receivers see the relay ({})", finding.message), fix: None, ..finding }
+    Finding {
+        status: Status::Skip,
+        message: format!("receivers see the relay ({})", finding.message),
+        fix: None,
+        ..finding
+    }
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -2,7 +2,6 @@
 //!
 //! A family of checks is one file; `families!` below lists them in report order.
 
-mod address;
 mod check;
 mod context;
 pub mod file;
@@ -11,14 +10,10 @@ mod finding;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
-mod mailbox;
 mod message;
-mod name;
 mod plan;
 pub mod replies;
 mod report;
-mod secret;
-mod tags;
 mod target;
 pub mod text;
 mod versioned;
@@ -31,17 +26,15 @@ pub use dkim::{PublicKey, SignerKey};
 pub use dnsbl::{RETIRED_BLOCKLISTS, retired};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
 pub use guard::{Admission, Guard, Ticket};
-pub use mailbox::Mailbox;
 pub use message::Message;
-pub use name::Name;
 pub use plan::{Plan, UnknownId};
 pub use provider::services;
 pub use report::{Counts, Report};
-pub use secret::Secret;
-pub use spf::{Evaluation, Record as SpfRecord, Sender, Step, SyntaxError as SpfSyntaxError, Verdict, check_host};
+pub use spf::{Evaluation, Sender, Step, Verdict, check_host};
+pub use syntax::{Mailbox, Name, NextHop, Protocols, Redirect, Relayhost, Secret, Selector};
 pub use target::{
-    Algorithm, Credentials, Fingerprint, Login, Match, MechanismFilter, NextHop, Protocols, Redirect, Relayhost,
-    SecurityOptions, Selector, Target, TlsLevel, TlsPolicy, Topology,
+    Algorithm, Credentials, Fingerprint, Login, Match, MechanismFilter, SecurityOptions, Target, TlsLevel, TlsPolicy,
+    Topology,
 };
 
 /// Declares the families' modules and lists their checks in report order.

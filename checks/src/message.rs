@@ -3,10 +3,11 @@
 use std::{collections::HashSet, ops::Range};
 
 use mail_auth::AuthenticatedMessage;
+use syntax::{Name, Selector, tags::Tags};
 use tokio::sync::OnceCell;
 
 use self::verified::Verified;
-use crate::{Abstain, Context, Name, Selector, tags::Tags};
+use crate::{Abstain, Context};
 
 mod body;
 pub(crate) mod field;

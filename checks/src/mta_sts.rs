@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use futures_util::future::join;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name, Protocols,
+    mta_sts::{
+        policy::{self, Mode, Policy, Remark},
+        record,
+    },
+};
 
-use self::policy::{Mode, Policy, Remark};
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Protocols,
+    Abstain, Context, Evidence, Finding, Fix,
     check::checks,
     net::https::Fetch,
     versioned::{Published, publication, texts},
 };
 
 mod fetched;
-mod policy;
-mod record;
 
 checks! {
     /// The MTA-STS record stands alone and is well formed.
@@ -133,9 +137,8 @@ async fn announced(cx: &Context, domain: &Name) -> Result<(), Abstain> {
 /// What came of fetching the policy that is announced.
 async fn fetched(cx: &Context, domain: &Name) -> Result<Arc<Fetch>, Abstain> {
     announced(cx, domain).await?;
-    let host = domain
-        .child(HOST_LABEL)
-        .map_err(|why| Abstain::NotApplicable(format!("{HOST_LABEL}.{domain} {why}")))?;
+    let host =
+        domain.child(HOST_LABEL).map_err(|why| Abstain::NotApplicable(format!("{HOST_LABEL}.{domain} {why}")))?;
     Ok(cx.net.https.fetch(cx, &host, PATH).await)
 }
 
@@ -168,9 +171,8 @@ async fn syntax(cx: &Context) -> Vec<Finding> {
     cx.each_domain(async |domain| {
         let (policy, fetch) = read(cx, domain).await?;
         let told = |remarks: &[Remark]| remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let lines = |remarks: &[Remark]| {
-            remarks.iter().map(|remark| remark.line).filter(|line| *line > 0).collect::<Vec<_>>()
-        };
+        let lines =
+            |remarks: &[Remark]| remarks.iter().map(|remark| remark.line).filter(|line| *line > 0).collect::<Vec<_>>();
         let finding = match policy {
             Err(wrong) => Finding::fail(told(&wrong)).fact("lines", lines(&wrong)),
             Ok(policy) => {
@@ -178,10 +180,7 @@ async fn syntax(cx: &Context) -> Vec<Finding> {
                     [] => Finding::pass(summary(&policy)),
                     odd => Finding::warn(told(odd)).fact("lines", lines(odd)),
                 };
-                finding
-                    .fact("mode", policy.mode.word())
-                    .fact("max_age", policy.max_age)
-                    .fact("mx", policy.patterns)
+                finding.fact("mode", policy.mode.word()).fact("max_age", policy.max_age).fact("mx", policy.patterns)
             }
         };
         Ok(finding.saw(fetch.evidence().pop()).fix(Fix::Advice(format!(
@@ -263,9 +262,12 @@ async fn exchanges(cx: &Context) -> Vec<Finding> {
         let finding = if !uncovered.is_empty() {
             let fits = if uncovered.len() == 1 { "fits" } else { "fit" };
             let message = format!("{} {fits} no mx pattern", listed(&uncovered));
-            let lines: Vec<String> = uncovered.iter().take(MOST_NAMED).map(|exchange| format!("mx: {exchange}")).collect();
+            let lines: Vec<String> =
+                uncovered.iter().take(MOST_NAMED).map(|exchange| format!("mx: {exchange}")).collect();
             match policy.mode {
-                Mode::Enforce => Finding::fail(format!("{message}: senders that enforce the policy do not deliver there")),
+                Mode::Enforce => {
+                    Finding::fail(format!("{message}: senders that enforce the policy do not deliver there"))
+                }
                 _ => Finding::warn(format!("{message}: at mode enforce senders will not deliver there")),
             }
             .fix(Fix::Advice(format!("Add to the policy {}, {bump}", lines.join(" and "))))
@@ -323,6 +325,8 @@ pub(crate) fn fuzz_policy(body: &[u8]) {
     let lines = body.split(|octet| *octet == b'\n').count();
     match policy::Policy::parse(body) {
         Ok(policy) => assert!(policy.mode == policy::Mode::None || !policy.patterns.is_empty(), "{policy:?}"),
-        Err(remarks) => assert!(!remarks.is_empty() && remarks.iter().all(|remark| remark.line <= lines), "{remarks:?}"),
+        Err(remarks) => {
+            assert!(!remarks.is_empty() && remarks.iter().all(|remark| remark.line <= lines), "{remarks:?}")
+        }
     }
 }

@@ -2,14 +2,17 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name, Protocols,
+    address::{Family, unseen},
+    text::grouped,
+};
 
 use self::probe::starttls;
 pub(crate) use self::probe::{Exchange, exchanges, unprobed};
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Protocols, Status,
-    address::{Family, unseen},
+    Abstain, Context, Finding, Fix, Status,
     check::checks,
-    finding::grouped,
     net::{
         NoAnswer,
         dns::{Answer, MOST_HOSTS},
@@ -91,7 +94,8 @@ async fn record(cx: &Context) -> Vec<Finding> {
     if cx.target.domains.is_empty() {
         return vec![Finding::skip("no domain given")];
     }
-    join_all(cx.target.domains.iter().map(async |domain| Finding::from(record_of(cx, domain).await).about(domain))).await
+    join_all(cx.target.domains.iter().map(async |domain| Finding::from(record_of(cx, domain).await).about(domain)))
+        .await
 }
 
 async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
@@ -103,7 +107,9 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
         (0, _) if answer.is_nxdomain() => Finding::fail(answer.absence()).fix(publish()),
         (0, _) => implicit(cx, domain, &answer).await?.fix(publish()),
         (1, 1) => Finding::warn("null MX: the domain receives no mail, and some receivers reject senders that cannot")
-            .fix(Fix::Advice("Publish an MX record for replies and bounces, or send from a domain that has one".to_owned())),
+            .fix(Fix::Advice(
+                "Publish an MX record for replies and bounces, or send from a domain that has one".to_owned(),
+            )),
         (_, 1..) => Finding::fail("a null MX beside others, which receivers take for a mistake")
             .fix(Fix::Zone(lines(domain, exchanges.iter().filter(|(_, exchange)| !exchange.is_root())))),
         _ => {
@@ -118,8 +124,11 @@ async fn record_of(cx: &Context, domain: &Name) -> Result<Finding, Abstain> {
                 _ => {
                     let many = grouped(exchanges.len());
                     let few = format!("Name a few hosts in the MX records of {domain}: senders try no more of them");
-                    Finding::warn(format!("{many} MX records; the first {MOST_HOSTS} hosts are judged: {}, …", listed(&hosts)))
-                        .fix(Fix::Advice(few))
+                    Finding::warn(format!(
+                        "{many} MX records; the first {MOST_HOSTS} hosts are judged: {}, …",
+                        listed(&hosts)
+                    ))
+                    .fix(Fix::Advice(few))
                 }
             }
         }
@@ -210,7 +219,10 @@ async fn exchange_of(cx: &Context, exchange: &Name) -> Result<(Finding, bool), A
     if let Some(address) = exchange.address_literal() {
         let finding = Finding::fail("an address, where a host name is due");
         let record = Family::of(address).record_type();
-        return Ok((finding.fix(advice(&format!("Name a host, and publish the address as its {record} record"))), true));
+        return Ok((
+            finding.fix(advice(&format!("Name a host, and publish the address as its {record} record"))),
+            true,
+        ));
     }
     let asked = Family::BOTH.map(|family| cx.net.dns.ask(exchange, family.record_type()));
     let mut answers = Vec::new();

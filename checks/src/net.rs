@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use syntax::Name;
 use tokio::time::Instant;
 
-use crate::{Evidence, Name};
+use crate::Evidence;
 
 mod aside;
 pub(crate) mod dane;

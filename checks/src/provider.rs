@@ -2,14 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use syntax::{Host, shell, text::timestamp};
+
 use self::data::{Deadline, Limit, Login, SERVICES, Service, service};
-use crate::{
-    Abstain, Context, Finding, Fix,
-    check::checks,
-    finding::operand,
-    report::timestamp,
-    target::{self, Host},
-};
+use crate::{Abstain, Context, Finding, Fix, check::checks, target};
 
 mod data;
 
@@ -103,9 +99,9 @@ async fn authentication(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         }
         Ok(match &service.login {
             Login::Issued(what) => Finding::pass(format!("{} has its own credentials: {what}", service.name)),
-            Login::ApplicationPassword => Finding::pass(
-                "a password is taken where it is an application password; the account's own is refused",
-            ),
+            Login::ApplicationPassword => {
+                Finding::pass("a password is taken where it is an application password; the account's own is refused")
+            }
             Login::Unneeded(why) => Finding::warn(format!("a login with a password, and {}: {why}", service.name))
                 .fix(Fix::Advice("Leave the login out (smtp_sasl_auth_enable = no)".to_owned())),
             Login::PasswordUntil(deadline) => until(cx, service, deadline),
@@ -155,7 +151,9 @@ fn every(
     let judged = hosts.into_iter().map(|host| {
         let verdict = match service(host) {
             Some(service) => judge(cx, service).map(|finding| finding.saw([seen(host, service)])),
-            None => Err(Abstain::NotApplicable("not a provider of the table: its operator knows its limits".to_owned())),
+            None => {
+                Err(Abstain::NotApplicable("not a provider of the table: its operator knows its limits".to_owned()))
+            }
         };
         Finding::from(verdict).about(host)
     });
@@ -165,9 +163,10 @@ fn every(
 /// The provider's own page.
 fn seen(host: &Host, service: &Service) -> crate::Evidence {
     let (command, output) = match service.source {
-        "" => (format!("host {}", operand(&host.to_string())), format!("(a host of {})", service.name)),
+        "" => (format!("host {}", shell::operand(&host.to_string())), format!("(a host of {})", service.name)),
         source => {
-            let read = service.checked.map_or_else(|| "(not compared with it)".to_owned(), |day| format!("(read {day})"));
+            let read =
+                service.checked.map_or_else(|| "(not compared with it)".to_owned(), |day| format!("(read {day})"));
             (format!("curl -sL {source}"), read)
         }
     };

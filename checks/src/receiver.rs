@@ -117,8 +117,10 @@ fn verdict(evidence: &Evidence<'_>, receiver: &Receiver) -> Finding {
 }
 
 fn expected(status: Status, lead: &str, met: &[(&Rule, Vec<String>)]) -> Finding {
-    let told: Vec<String> =
-        met.iter().map(|(rule, causes)| format!("{} ({}: {})", rule.reply, rule.cause.words(), causes.join(", "))).collect();
+    let told: Vec<String> = met
+        .iter()
+        .map(|(rule, causes)| format!("{} ({}: {})", rule.reply, rule.cause.words(), causes.join(", ")))
+        .collect();
     let causes = distinct(met.iter().flat_map(|(_, causes)| causes.clone()));
     let replies = distinct(met.iter().map(|(rule, _)| rule.reply.to_owned()));
     Finding::new(status, format!("{lead} {}", told.join("; ")))

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use syntax::{Host, shell, text::grouped};
+
 use self::{
     accepts::accepts,
     capabilities::{capabilities, size},
@@ -10,10 +12,8 @@ use self::{
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
-    finding::{grouped, quoted},
     net::smtp::{Cause, Demand, Dialogue, Endpoint, Loss, Lost, Relayed, Reply, Stage},
     replies::explained,
-    target::Host,
 };
 
 mod accepts;
@@ -226,8 +226,11 @@ fn wrapped(demand: &Demand) -> Finding {
         return Finding::pass("TLS from the first byte");
     }
     // Postfix's smtp_connect.c skips every address then.
-    Finding::fail(format!("smtp_tls_wrappermode needs smtp_tls_security_level encrypt or above, it is {}", demand.level))
-        .fix(Fix::Shell("postconf -e 'smtp_tls_security_level = encrypt'".to_owned()))
+    Finding::fail(format!(
+        "smtp_tls_wrappermode needs smtp_tls_security_level encrypt or above, it is {}",
+        demand.level
+    ))
+    .fix(Fix::Shell("postconf -e 'smtp_tls_security_level = encrypt'".to_owned()))
 }
 
 fn accepted(dialogue: &Dialogue) -> Finding {
@@ -312,7 +315,7 @@ pub(crate) fn command(cx: &Context, endpoint: &Endpoint) -> String {
     let is_relay = cx.target.relay.as_ref().is_some_and(|relay| relay.next_hops().any(|hop| hop.port == *port));
     let starttls = if cx.target.tls.wrappermode && is_relay { "" } else { " -starttls smtp" };
     let name = match host {
-        Host::Name(name) => format!(" -servername {}", quoted(&name.to_string())),
+        Host::Name(name) => format!(" -servername {}", shell::word(&name.to_string())),
         Host::Address(_) => String::new(),
     };
     format!("openssl s_client{starttls} -connect {}{name} -crlf", SocketAddr::new(*address, *port))

@@ -1,6 +1,8 @@
 //! What the replies of SMTP servers mean: a table of what large providers answer, and of the codes of the standards.
 
-use crate::{net::smtp::Reply, target::Host};
+use syntax::Host;
+
+use crate::net::smtp::Reply;
 
 mod general;
 mod google;

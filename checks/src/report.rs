@@ -1,16 +1,11 @@
 //! What the audit concluded, as every renderer and every program sees it.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, time::Duration};
 
 use serde::Serialize;
+use syntax::text::{line, lines, timestamp};
 
-use crate::{
-    Context, Evidence, Finding, Fix, Status, Topology,
-    text::{self, line, lines},
-};
+use crate::{Context, Evidence, Finding, Fix, Status, Topology, text};
 
 /// What the audit concluded. Its strings hold no control characters, whatever the network sent.
 #[derive(Debug, Serialize)]
@@ -103,11 +98,6 @@ impl Counts {
             (self.skip, Status::Skip),
         ]
     }
-}
-
-/// A time as the report writes it (RFC 3339, UTC, whole seconds).
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 fn shown(name: &impl ToString) -> String {

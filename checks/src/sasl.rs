@@ -2,21 +2,20 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
+use syntax::{shell, text::timestamp};
+
 use crate::{
     Abstain, Context, Evidence, Finding, Fix, Status, TlsLevel,
     check::checks,
-    finding::{option, quoted},
     net::smtp::{Attempt, Dialogue, Flaw, Means, Mechanism, Reply, Selection, Stage, Withheld},
     relay::{broken, every, evidence, unused},
     replies::{Row, explained},
-    report::timestamp,
 };
 
 mod choice;
 
 /// Advice where somebody answers who is perhaps not the relay.
-const STRANGER: &str =
-    "Do not send this server mail or passwords before its operator has explained it: find out who answers at this address";
+const STRANGER: &str = "Do not send this server mail or passwords before its operator has explained it: find out who answers at this address";
 
 checks! {
     /// The relay offers a login under TLS, and only there.
@@ -78,9 +77,12 @@ async fn mechanisms(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 fn offer(cx: &Context, offered: &[String], early: &[String]) -> Finding {
     let list = offered.join(" ");
     let finding = match (offered.is_empty(), early.is_empty(), &cx.target.sasl) {
-        (true, _, Some(_)) => Finding::fail("no AUTH is offered under TLS, and there are credentials").fix(Fix::Advice(
-            "Use the relay's submission port (587 or 465), or leave the login out (smtp_sasl_auth_enable = no)".to_owned(),
-        )),
+        (true, _, Some(_)) => {
+            Finding::fail("no AUTH is offered under TLS, and there are credentials").fix(Fix::Advice(
+                "Use the relay's submission port (587 or 465), or leave the login out (smtp_sasl_auth_enable = no)"
+                    .to_owned(),
+            ))
+        }
         (true, _, None) => Finding::skip("no AUTH is offered, and there are no credentials"),
         (false, false, _) => Finding::warn(format!("offers {list}, and {} before TLS already", early.join(" "))).fix(
             Fix::Advice("Ask the relay's operator to offer AUTH under TLS only (smtpd_tls_auth_only = yes)".to_owned()),
@@ -193,7 +195,9 @@ fn decided(
     }
     if mechanism.means() == Means::Session {
         return Finding::fail(format!("{}; no client certificate was shown, which EXTERNAL wants", message("refused")))
-            .fix(Fix::Advice("Log in with a password (--sasl-password-file) or a token (--sasl-token-file)".to_owned()));
+            .fix(Fix::Advice(
+                "Log in with a password (--sasl-password-file) or a token (--sasl-token-file)".to_owned(),
+            ));
     }
     let advice = match mechanism.means() {
         Means::Token => "Get a new token: this one has expired, or is not for SMTP",
@@ -217,7 +221,10 @@ fn iterated(finding: Finding, mechanism: Mechanism, iterations: Option<u32>) -> 
     if finding.status != Status::Pass || iterations >= LEAST {
         return finding;
     }
-    let message = format!("{}; the password is hashed with {iterations} iterations, {LEAST} at least are expected", finding.message);
+    let message = format!(
+        "{}; the password is hashed with {iterations} iterations, {LEAST} at least are expected",
+        finding.message
+    );
     let finding = Finding { status: Status::Warn, message, ..finding };
     finding.fix(Fix::Advice(format!(
         "Ask the relay's operator to store the password anew with at least {LEAST} iterations (Dovecot: doveadm pw -s \
@@ -274,7 +281,7 @@ fn no_credentials() -> Abstain {
 /// The login as it was, and how to try it by hand: swaks and gsasl ask for the password, curl is shown the file.
 fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
     let name = cx.target.sasl.as_ref().map(|credentials| credentials.user.as_str()).unwrap_or_default();
-    let user = quoted(name);
+    let user = shell::word(name);
     let wrapped = cx.target.tls.wrappermode;
     let server = SocketAddr::new(dialogue.endpoint.address, dialogue.endpoint.port);
     let mechanism = match &dialogue.login {
@@ -296,7 +303,10 @@ fn said(cx: &Context, dialogue: &Dialogue) -> Evidence {
         mechanism => {
             let tls = if wrapped { "--tls-on-connect" } else { "--tls" };
             let mechanism = mechanism.map(|mechanism| format!(" {mechanism}")).unwrap_or_default();
-            format!("swaks --server {server} {tls} --auth{mechanism} {} --quit-after AUTH", option("--auth-user", name))
+            format!(
+                "swaks --server {server} {tls} --auth{mechanism} {} --quit-after AUTH",
+                shell::option("--auth-user", name)
+            )
         }
     };
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Login]) }

@@ -3,30 +3,30 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use syntax::{
+    Name,
+    spf::{Directive, Qualifier, Record},
+};
 
 use self::{
     evaluate::MOST_LOOKUPS,
     lint::{include, r#macro, mx, network, ptr, redirect, rtype, size, unreachable, void},
-    record::{Directive, Qualifier},
     sender::{helo, sender},
     tree::{Cost, Published, Tree, published},
 };
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, check::checks, message::spf as message};
+use crate::{Abstain, Context, Evidence, Finding, Fix, check::checks, message::spf as message};
 
 pub(crate) use self::sender::{Outlook, outlook};
 pub use self::{
     evaluate::{Sender, check_host},
     evaluation::{Evaluation, Step, Verdict},
-    record::{Record, SyntaxError},
 };
 
 mod evaluate;
 mod evaluation;
 mod fix;
 mod lint;
-mod macros;
 mod provider;
-mod record;
 mod second_opinion;
 mod sender;
 mod tree;
@@ -299,13 +299,17 @@ async fn lookups(cx: &Context) -> Vec<Finding> {
         let message = format!("{needed}, {MOST_LOOKUPS} allowed");
         let finding = match (count, tree.silence()) {
             (count, _) if count > MOST_LOOKUPS => Finding::fail(message).fix(fix::fewer_lookups(&costs)),
-            _ if tree.cut => Finding::fail(format!("more than {count} DNS lookups, {MOST_LOOKUPS} allowed")).fix(fix::fewer_lookups(&costs)),
+            _ if tree.cut => Finding::fail(format!("more than {count} DNS lookups, {MOST_LOOKUPS} allowed"))
+                .fix(fix::fewer_lookups(&costs)),
             (_, Some(silence)) => return Err(silence.into()),
             (MANY_LOOKUPS.., None) => Finding::warn(message).fix(fix::fewer_lookups(&costs)),
             (_, None) => Finding::pass(message),
         };
         let tree = Cost::lines(&costs).join("\n");
-        Ok(finding.fact("lookups", count.min(MOST_COUNTED + 1)).fact("limit", MOST_LOOKUPS).saw(shown(cx, domain, tree).await))
+        Ok(finding
+            .fact("lookups", count.min(MOST_COUNTED + 1))
+            .fact("limit", MOST_LOOKUPS)
+            .saw(shown(cx, domain, tree).await))
     })
     .await
 }

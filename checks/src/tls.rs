@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use syntax::{Host, text::timestamp};
+
 use self::{
     certificate::{key, lifetime, purpose, self_signed},
     negotiated::{cipher, version},
@@ -16,8 +18,6 @@ use crate::{
         tls::{Fault, Of, Session, Trust, Wanted},
     },
     relay::{command, every, unused},
-    report::timestamp,
-    target::Host,
 };
 
 mod certificate;
@@ -191,9 +191,7 @@ async fn chain(cx: &Context) -> Result<Vec<Finding>, Abstain> {
 fn trusted(cx: &Context, dialogue: &Dialogue, session: &Session) -> Finding {
     let anchored = match cx.target.tls.anchors.are_typed() {
         true => "the chain ends at a trust anchor",
-        false => {
-            "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same"
-        }
+        false => "trusted by this system's roots; Postfix needs smtp_tls_CAfile or smtp_tls_CApath to see the same",
     };
     let demand = &dialogue.demand;
     let verified = match (&demand.proof, demand.trust(session, cx.now)) {
@@ -249,9 +247,11 @@ fn remedy(fault: &Fault) -> Fix {
         Fault::UnknownRoot { root } | Fault::NoRoot { root, .. } => {
             format!("Get the certificate of {root} from its owner and add it to the file of smtp_tls_CAfile")
         }
-        Fault::SelfSigned => "Ask the relay's operator for a certificate of a CA, or get this one over a way you trust \
+        Fault::SelfSigned => {
+            "Ask the relay's operator for a certificate of a CA, or get this one over a way you trust \
                               and add it to the file of smtp_tls_CAfile"
-            .to_owned(),
+                .to_owned()
+        }
         Fault::Expired { ca: Some(ca), .. } => {
             format!("Ask the relay's operator to send the current certificate of {ca} in the chain")
         }
@@ -324,7 +324,11 @@ fn digest(cx: &Context, demand: &Demand, session: &Session, listed: &[Fingerprin
     let finding = match session.fingerprint(listed) {
         None => wrong(
             demand,
-            format!("neither it nor its key has a digest of the match list ({}); {}", listed.len(), consequence(cx, demand, session)),
+            format!(
+                "neither it nor its key has a digest of the match list ({}); {}",
+                listed.len(),
+                consequence(cx, demand, session)
+            ),
         )
         .fix(Fix::Advice(format!(
             "Ask the relay's operator over a way you trust whether its key is new; if so, put {entry} into the \
@@ -338,9 +342,11 @@ fn digest(cx: &Context, demand: &Demand, session: &Session, listed: &[Fingerprin
             let message = format!("{of} a digest of the match list ({})", matched.algorithm);
             let finding = match matched.algorithm {
                 Algorithm::Sha256 => Finding::pass(message),
-                older => Finding::warn(format!("{message}, with smtp_tls_fingerprint_digest = {older}")).fix(Fix::Advice(
-                    format!("Set smtp_tls_fingerprint_digest = sha256, and put {entry} into the policy table"),
-                )),
+                older => {
+                    Finding::warn(format!("{message}, with smtp_tls_fingerprint_digest = {older}")).fix(Fix::Advice(
+                        format!("Set smtp_tls_fingerprint_digest = sha256, and put {entry} into the policy table"),
+                    ))
+                }
             };
             proved(session, finding)
         }

@@ -4,14 +4,15 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, Protocols, fields};
 
 use self::destination::Destination;
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Protocols, Status,
+    Abstain, Context, Evidence, Finding, Fix, Status,
     check::checks,
     mx::receives,
     net::{NoAnswer, dns::Answer},
-    versioned::{self, Published, publication, texts},
+    versioned::{Published, publication, texts},
 };
 
 mod destination;
@@ -84,7 +85,7 @@ async fn has_policy(cx: &Context, domain: &Name) -> bool {
 
 /// The URIs of a record that begins with `v=TLSRPTv1;`, or what is wrong and where.
 fn rua(text: &str) -> Result<Vec<String>, String> {
-    let fields = versioned::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
+    let fields = fields::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
     // What stands twice is not told of in RFC 8460: as in RFC 8461 section 3.2, the first counts.
     let rua = fields.iter().find(|field| field.name == "rua").ok_or("rua= is missing")?;
     match rua.value {
@@ -96,7 +97,7 @@ fn rua(text: &str) -> Result<Vec<String>, String> {
 /// The record as it was meant, with whatever destinations of `texts` can be used.
 fn correction(name: &Name, answer: &Answer, domain: &Name, texts: &[String]) -> Fix {
     let mut known = HashSet::new();
-    let spotted = texts.iter().filter_map(|text| versioned::spotted(text, "rua")).flat_map(|uris| uris.split(','));
+    let spotted = texts.iter().filter_map(|text| fields::spotted(text, "rua")).flat_map(|uris| uris.split(','));
     let corrected = spotted.filter_map(destination::corrected).filter(|uri| known.insert(uri.clone()));
     let uris: Vec<String> = corrected.take(MOST_DESTINATIONS).collect();
     match uris.is_empty() {
@@ -151,7 +152,9 @@ async fn reports(cx: &Context) -> Vec<Finding> {
         let fix = match (finding.status, is_misspelt) {
             (Status::Unknown, _) => None,
             (_, true) => Some(correction(&name, &answer, domain, &[text])),
-            (_, false) => Some(Fix::Advice(format!("Name in the TXT record at {name} only where reports can be delivered"))),
+            (_, false) => {
+                Some(Fix::Advice(format!("Name in the TXT record at {name} only where reports can be delivered")))
+            }
         };
         Ok(finding.fact("destinations", fine).saw(evidence).fix(fix))
     })
@@ -217,7 +220,10 @@ mod tests {
     fn records_as_rfc_8460_spells_them() {
         for (text, uris) in [
             ("v=TLSRPTv1; rua=mailto:a@b.test", vec!["mailto:a@b.test"]),
-            ("v=TLSRPTv1;rua=https://b.test/v1?a=b ,  mailto:a@b.test;", vec!["https://b.test/v1?a=b", "mailto:a@b.test"]),
+            (
+                "v=TLSRPTv1;rua=https://b.test/v1?a=b ,  mailto:a@b.test;",
+                vec!["https://b.test/v1?a=b", "mailto:a@b.test"],
+            ),
             ("v=TLSRPTv1; x=y; rua=mailto:a@b.test; rua=z", vec!["mailto:a@b.test"]),
         ] {
             assert_eq!(rua(text).unwrap(), uris, "{text}");

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use syntax::{Host, shell, zone::absolute};
+
 use super::{Party, consequence, lowered, with_records};
 use crate::{
     Abstain, Context, Evidence, Finding, Fix,
-    finding::quoted,
     mx::unprobed,
     net::{
         dane::Published,
-        dns::{Answer, Validation, absolute},
+        dns::{Answer, Validation},
         smtp::{Dialogue, Relayed, Stage, reference_names},
         tls::{Mismatch, Session, Tlsa, considered},
     },
     relay::{evidence, unused},
-    target::Host,
     tls::proved,
 };
 
@@ -68,30 +68,37 @@ fn match_of(cx: &Context, party: &Party, published: &Published, session: &Sessio
 
 /// What `dane.starttls` says.
 pub(super) async fn starttls(cx: &Context) -> Vec<Finding> {
-    each(cx, |_| String::new(), |party, _, dialogue| {
-        let greeting = dialogue.greeting.as_ref();
-        Ok(match (&dialogue.session, greeting, &dialogue.starttls) {
-            (Some(_), None, _) => Finding::pass("TLS from the first byte"),
-            (Some(_), Some(_), _) => Finding::pass("STARTTLS is offered and accepted"),
-            (None, Some(greeting), None) if greeting.offers("STARTTLS") && dialogue.broke.is_none() => {
-                Finding::pass("STARTTLS is offered")
-            }
-            (None, Some(greeting), None) if !greeting.offers("STARTTLS") => broken_promise(cx, party, "it is not offered"),
-            (None, Some(_), Some(reply)) if reply.code != 220 && !reply.is_transient() => {
-                broken_promise(cx, party, &format!("it is answered with {reply}"))
-            }
-            (None, Some(_), Some(reply)) if reply.code != 220 => {
-                Finding::unknown(format!("STARTTLS is answered with {reply}"))
-            }
-            _ => return Err(unseen(party, dialogue)),
-        })
-    })
+    each(
+        cx,
+        |_| String::new(),
+        |party, _, dialogue| {
+            let greeting = dialogue.greeting.as_ref();
+            Ok(match (&dialogue.session, greeting, &dialogue.starttls) {
+                (Some(_), None, _) => Finding::pass("TLS from the first byte"),
+                (Some(_), Some(_), _) => Finding::pass("STARTTLS is offered and accepted"),
+                (None, Some(greeting), None) if greeting.offers("STARTTLS") && dialogue.broke.is_none() => {
+                    Finding::pass("STARTTLS is offered")
+                }
+                (None, Some(greeting), None) if !greeting.offers("STARTTLS") => {
+                    broken_promise(cx, party, "it is not offered")
+                }
+                (None, Some(_), Some(reply)) if reply.code != 220 && !reply.is_transient() => {
+                    broken_promise(cx, party, &format!("it is answered with {reply}"))
+                }
+                (None, Some(_), Some(reply)) if reply.code != 220 => {
+                    Finding::unknown(format!("STARTTLS is answered with {reply}"))
+                }
+                _ => return Err(unseen(party, dialogue)),
+            })
+        },
+    )
     .await
 }
 
 fn broken_promise(cx: &Context, party: &Party, how: &str) -> Finding {
     let message = format!("TLSA records promise STARTTLS, and {how}; {}", consequence(cx, party));
-    lowered(cx, party, Finding::fail(message)).fix(Fix::Advice(format!("Switch STARTTLS on at {}, or take its TLSA records away", party.host)))
+    lowered(cx, party, Finding::fail(message))
+        .fix(Fix::Advice(format!("Switch STARTTLS on at {}, or take its TLSA records away", party.host)))
 }
 
 /// One finding for each address of each party with TLSA records that senders look at.
@@ -135,7 +142,7 @@ async fn each(
 /// How `openssl s_client` is told of the records, as Postfix tells OpenSSL.
 fn as_openssl_asks(published: &Published) -> String {
     let words = considered(&published.records).into_iter().map(|record| format!(" -dane_tlsa_rrdata '{record}'"));
-    let domain = quoted(&published.base.to_string());
+    let domain = shell::word(&published.base.to_string());
     format!(" -dane_ee_no_namechecks -dane_tlsa_domain {domain}{}", words.collect::<String>())
 }
 

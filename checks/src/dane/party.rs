@@ -4,12 +4,12 @@ use std::fmt;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Host, Name, NextHop};
 
 use crate::{
-    Abstain, Context, Finding, Name, NextHop,
+    Abstain, Context, Finding,
     mx::{Exchange, exchanges},
     net::{dns::Validation, smtp::hosts},
-    target::Host,
 };
 
 /// A host and port, and who leads there.

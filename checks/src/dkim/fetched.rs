@@ -1,13 +1,14 @@
 //! The key that a signature names, as verifiers take it (RFC 6376 section 6.1.2).
 
 use hickory_resolver::proto::rr::RecordType;
+use syntax::Name;
 
 use super::{
     key::{Key, is_strict},
     public::record_of,
     record::Record,
 };
-use crate::{Abstain, Context, Name, Status};
+use crate::{Abstain, Context, Status};
 
 /// A key that verifiers use.
 pub(crate) struct Usable {

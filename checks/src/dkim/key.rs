@@ -39,7 +39,10 @@ pub(super) struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// Its length in bits, and whether it comes without the SubjectPublicKeyInfo that verifiers expect around it.
-    Rsa { bits: usize, bare: bool },
+    Rsa {
+        bits: usize,
+        bare: bool,
+    },
     Ed25519,
 }
 
@@ -193,7 +196,9 @@ fn exponent_flaw(exponent: &[u8]) -> Option<String> {
 /// A point of order 1, 2, 4 or 8 verifies signatures that nobody made (RFC 8032 section 8.4), however it is written.
 fn point_flaw(key: [u8; ED25519_OCTETS]) -> Option<String> {
     match CompressedEdwardsY(key).decompress() {
-        None => Some(format!("p= holds {ED25519_OCTETS} octets that are no Ed25519 key: they are no point of the curve")),
+        None => {
+            Some(format!("p= holds {ED25519_OCTETS} octets that are no Ed25519 key: they are no point of the curve"))
+        }
         Some(point) if point.is_small_order() => Some(format!("p= holds an Ed25519 key of small order: {OPEN}")),
         Some(_) => None,
     }
@@ -202,13 +207,10 @@ fn point_flaw(key: [u8; ED25519_OCTETS]) -> Option<String> {
 fn ed25519(octets: &[u8]) -> Result<(Kind, PublicKey), String> {
     match (<[u8; ED25519_OCTETS]>::try_from(octets), wrapped_ed25519(octets)) {
         (Ok(key), _) => point_flaw(key).map_or(Ok((Kind::Ed25519, PublicKey::Ed25519(key))), Err),
-        (Err(_), Some(_)) => Err(format!(
-            "p= holds {} octets of SubjectPublicKeyInfo, the bare {ED25519_OCTETS} are due",
-            octets.len()
-        )),
-        (Err(_), None) => {
-            Err(format!("p= holds {} octets, an Ed25519 key has {ED25519_OCTETS}", octets.len()))
+        (Err(_), Some(_)) => {
+            Err(format!("p= holds {} octets of SubjectPublicKeyInfo, the bare {ED25519_OCTETS} are due", octets.len()))
         }
+        (Err(_), None) => Err(format!("p= holds {} octets, an Ed25519 key has {ED25519_OCTETS}", octets.len())),
     }
 }
 
@@ -222,9 +224,7 @@ pub(super) fn wrapped_ed25519(octets: &[u8]) -> Option<[u8; ED25519_OCTETS]> {
 /// The length of the modulus.
 fn bits(key: &RSAPublicKey<'_>) -> usize {
     let modulus = key.modulus.iter().position(|octet| *octet != 0).and_then(|start| key.modulus.get(start..));
-    modulus.map_or(0, |octets| {
-        octets.len() * 8 - octets.first().map_or(0, |octet| octet.leading_zeros() as usize)
-    })
+    modulus.map_or(0, |octets| octets.len() * 8 - octets.first().map_or(0, |octet| octet.leading_zeros() as usize))
 }
 
 fn trailing(rest: &[u8]) -> String {
@@ -276,14 +276,19 @@ mod tests {
                 assert!(error.contains("small order"), "{y:02x?}: {error}");
             }
         }
-        assert_eq!(parsed("ed25519", &small(2)).unwrap_err(), "p= holds 32 octets that are no Ed25519 key: they are no point of the curve");
+        assert_eq!(
+            parsed("ed25519", &small(2)).unwrap_err(),
+            "p= holds 32 octets that are no Ed25519 key: they are no point of the curve"
+        );
         assert!(parsed("ed25519", &small(3)).is_ok());
     }
 
     #[test]
     fn no_exponent_makes_a_key_of_anything() {
         for (exponent, why) in [(&[1][..], "anybody can sign"), (&[2], "even"), (&[0], "even")] {
-            let PublicKey::Rsa(der) = PublicKey::rsa(&[&[0][..], &[0xa5; 256]].concat(), exponent) else { panic!("RSA") };
+            let PublicKey::Rsa(der) = PublicKey::rsa(&[&[0][..], &[0xa5; 256]].concat(), exponent) else {
+                panic!("RSA")
+            };
             let error = parsed("rsa", &der).unwrap_err();
             assert!(error.contains(why), "{exponent:?}: {error}");
         }

@@ -3,11 +3,10 @@
 use futures_util::future::join_all;
 
 use super::{
-    Place, ask,
+    Place, ask, instead,
     key::{hashes, is_strict, is_testing, serves_mail},
-    instead, one_record, places,
+    one_record, own_record, places,
     record::Record,
-    own_record,
 };
 use crate::{
     Abstain, Context, Finding, Fix, Status,
@@ -37,9 +36,7 @@ async fn each_key(
 ) -> Result<Vec<Finding>, Abstain> {
     each(cx, async |places, place, found| match &found.1 {
         record if record.fault().is_some() => needs_spelling(),
-        record if record.is_revoked() => {
-            Abstain::Needs("a key that is not revoked".to_owned(), "dkim.revoked").into()
-        }
+        record if record.is_revoked() => Abstain::Needs("a key that is not revoked".to_owned(), "dkim.revoked").into(),
         _ => judge(places, place, found).await,
     })
     .await
@@ -70,7 +67,12 @@ pub(super) async fn syntax(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         Finding::new(first.status, format!("{first}{others}"))
             .fact("position", first.position)
             .fact("mistakes", all)
-            .fix(better(cx, place, found, "Publish the record again as the signer printed it, without what a paste added"))
+            .fix(better(
+                cx,
+                place,
+                found,
+                "Publish the record again as the signer printed it, without what a paste added",
+            ))
     })
     .await
 }
@@ -108,9 +110,12 @@ pub(super) async fn algorithm(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                 Err(silence) => return Abstain::Unknown(silence).into(),
             }
             let advice = "Sign with an RSA key too, under a selector of its own: each message gets two signatures";
-            return Finding::warn(format!("no selector named of {} has an RSA key: not all verifiers know Ed25519", place.domain))
-                .fact("algorithm", kind)
-                .fix(Fix::Advice(advice.to_owned()));
+            return Finding::warn(format!(
+                "no selector named of {} has an RSA key: not all verifiers know Ed25519",
+                place.domain
+            ))
+            .fact("algorithm", kind)
+            .fix(Fix::Advice(advice.to_owned()));
         } else {
             Finding::pass(format!("{kind}-sha256"))
         };
@@ -151,10 +156,12 @@ pub(super) async fn flags(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         }
         let status = if is_testing(record) { Status::Warn } else { Status::Pass };
         let said = if said.is_empty() { "no flags".to_owned() } else { said.join("; ") };
-        Finding::new(status, said)
-            .fact("testing", is_testing(record))
-            .fact("strict", is_strict)
-            .fix(better(cx, place, found, "Take t=y out of the record"))
+        Finding::new(status, said).fact("testing", is_testing(record)).fact("strict", is_strict).fix(better(
+            cx,
+            place,
+            found,
+            "Take t=y out of the record",
+        ))
     })
     .await
 }

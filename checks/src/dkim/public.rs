@@ -1,10 +1,11 @@
 //! Public keys as DNS carries them, and the one that belongs to the signer's private key.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use syntax::{Selector, shell};
 use x509_parser::{prelude::FromDer, public_key::RSAPublicKey};
 
 use super::record::Record;
-use crate::{Evidence, Selector, finding::quoted};
+use crate::Evidence;
 
 /// `SEQUENCE { OID rsaEncryption, NULL }` (RFC 8017 appendix A.1).
 const RSA_ENCRYPTION: [u8; 15] = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
@@ -33,9 +34,11 @@ impl SignerKey {
     /// Its public half, and how to see it.
     pub(super) fn evidence(&self) -> Evidence {
         let command = match self.public {
-            PublicKey::Rsa(_) => format!("openssl pkey -in {} -pubout -outform DER | base64 -w0", quoted(&self.file)),
+            PublicKey::Rsa(_) => {
+                format!("openssl pkey -in {} -pubout -outform DER | base64 -w0", shell::word(&self.file))
+            }
             PublicKey::Ed25519(_) => {
-                format!("openssl pkey -in {} -pubout -outform DER | tail -c 32 | base64", quoted(&self.file))
+                format!("openssl pkey -in {} -pubout -outform DER | tail -c 32 | base64", shell::word(&self.file))
             }
         };
         Evidence { command, output: STANDARD.encode(self.public.published()) }

@@ -206,7 +206,10 @@ impl Record {
                     let lower = other.to_ascii_lowercase();
                     let meant = KNOWN.iter().find(|known| **known == lower);
                     let hint = meant.map(|known| format!(": {known}= is meant, capitals matter")).unwrap_or_default();
-                    self.odd(position, format!("{}= is no tag of a key record, verifiers ignore it{hint}", shortened(other)));
+                    self.odd(
+                        position,
+                        format!("{}= is no tag of a key record, verifiers ignore it{hint}", shortened(other)),
+                    );
                 }
             }
         }
@@ -221,7 +224,8 @@ fn merged(name: &str, value: &str) -> Option<usize> {
     let is_blank = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_whitespace);
     let blanks = value.match_indices([' ', '\t', '\r', '\n']).map(|(blank, _)| blank);
     // Once for a run of blanks, however long.
-    let mut runs = blanks.filter(|blank| !is_blank(blank.checked_sub(1).and_then(|before| value.as_bytes().get(before))));
+    let mut runs =
+        blanks.filter(|blank| !is_blank(blank.checked_sub(1).and_then(|before| value.as_bytes().get(before))));
     runs.find(|blank| {
         let next = value.get(*blank..).unwrap_or_default().trim_start();
         let tag = KNOWN.iter().find_map(|known| next.strip_prefix(known)?.trim_start().strip_prefix('='));
@@ -246,7 +250,11 @@ mod tests {
     use super::*;
 
     fn mistakes(text: &str) -> Vec<String> {
-        Record::read(text.as_bytes()).mistakes.iter().map(|mistake| format!("{} {mistake}", mistake.status.word())).collect()
+        Record::read(text.as_bytes())
+            .mistakes
+            .iter()
+            .map(|mistake| format!("{} {mistake}", mistake.status.word()))
+            .collect()
     }
 
     #[test]
@@ -272,7 +280,10 @@ mod tests {
             ("v=DKIM1; p=AA\" \"BB", "fail a quote inside p=: the record was pasted with its quotes, at octet 14"),
             ("v=DKIM1; p=AA\\ BB", "fail a backslash inside p=, at octet 14"),
             ("v=DKIM1; ( p=AA )", "fail \"( p\" is no tag name, at octet 10"),
-            ("v=DKIM1; p=AA )", "fail a parenthesis inside p=: the record was pasted with the zone file's, at octet 15"),
+            (
+                "v=DKIM1; p=AA )",
+                "fail a parenthesis inside p=: the record was pasted with the zone file's, at octet 15",
+            ),
             ("p=AA; v=DKIM1", "fail v=DKIM1 is not the first tag, at octet 7"),
             ("v=DKIM1.; p=AA", "fail v=DKIM1. is no DKIM key, which has v=DKIM1 (a wildcard answers?), at octet 1"),
             ("v=dkim1; p=AA", "fail v=dkim1 is not v=DKIM1: capitals matter, at octet 1"),
@@ -291,7 +302,10 @@ mod tests {
             assert_eq!(mistakes(text).first().map(String::as_str), Some(seen), "{text}");
         }
         let hint = mistakes("v=DKIM1; T=y; p=AA");
-        assert_eq!(hint, ["warn T= is no tag of a key record, verifiers ignore it: t= is meant, capitals matter, at octet 10"]);
+        assert_eq!(
+            hint,
+            ["warn T= is no tag of a key record, verifiers ignore it: t= is meant, capitals matter, at octet 10"]
+        );
     }
 
     proptest::proptest! {
@@ -308,7 +322,9 @@ mod tests {
 
     #[test]
     fn long_records_are_read_in_no_time() {
-        for text in ["k=a ".repeat(16_000), format!("p=a{}b", " ".repeat(60_000)), "a=;b=;".repeat(10_000), ";".repeat(60_000)] {
+        for text in
+            ["k=a ".repeat(16_000), format!("p=a{}b", " ".repeat(60_000)), "a=;b=;".repeat(10_000), ";".repeat(60_000)]
+        {
             let started = std::time::Instant::now();
             assert!(Record::read(text.as_bytes()).mistakes.len() <= 2 * MOST_TAGS);
             assert!(started.elapsed() < std::time::Duration::from_secs(2));

@@ -1,14 +1,17 @@
 //! `dmarc.alignment`: whether DMARC will pass for the mail that is to be sent, and by what.
 
 use futures_util::future::{join, join_all};
+use syntax::{
+    Name,
+    dmarc::{Alignment, Policy},
+};
 
 use super::{
     each,
-    record::{Alignment, Policy},
     walk::{self, Applied, is_aligned},
 };
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Status,
+    Abstain, Context, Finding, Fix, Status,
     dkim::{self, Signer},
     net::NoAnswer,
     spf::{self, Outlook},
@@ -100,7 +103,9 @@ fn verdict(rules: &Rules<'_>, spf: &Side, dkim: &Side) -> Finding {
     let finding = match (spf, dkim) {
         (Side::Pass(_), Side::Pass(_)) => Finding::pass(format!("by SPF and by DKIM: {sides}")),
         (_, Side::Pass(_)) => Finding::pass(format!("by DKIM: {sides}")),
-        (Side::Pass(_), Side::Unknown(_)) if policy == Some(Policy::Reject) => Finding::unknown(format!("by SPF: {sides}")),
+        (Side::Pass(_), Side::Unknown(_)) if policy == Some(Policy::Reject) => {
+            Finding::unknown(format!("by SPF: {sides}"))
+        }
         (Side::Pass(_), Side::Unknown(_)) => Finding::pass(format!("by SPF: {sides}")),
         (Side::Pass(_), _) if policy == Some(Policy::Reject) => {
             Finding::warn(format!("by SPF alone{known}, which {word} must not rely on: {sides}")).fix(sign)
@@ -113,7 +118,10 @@ fn verdict(rules: &Rules<'_>, spf: &Side, dkim: &Side) -> Finding {
     };
     match &rules.applied {
         None if finding.status != Status::Skip => {
-            let message = format!("without a record DMARC does not apply; with one at _dmarc.{author} it would pass {}", finding.message);
+            let message = format!(
+                "without a record DMARC does not apply; with one at _dmarc.{author} it would pass {}",
+                finding.message
+            );
             Finding { message, ..finding }
         }
         _ => finding,

@@ -1,10 +1,12 @@
 //! Whole records to publish instead.
 
-use super::{
-    record::{Policy, REMOVED, Record, TAGS, is_dmarc, text},
-    walk::{Place, Published, Walk},
+use syntax::{
+    Name,
+    dmarc::{Policy, REMOVED, Record, TAGS, is_dmarc, text},
 };
-use crate::{Fix, Name};
+
+use super::walk::{Place, Published, Walk};
+use crate::Fix;
 
 /// How alike two policies are spelled if one is meant as the other.
 const ALIKE: f64 = 0.85;
@@ -15,7 +17,9 @@ pub(super) fn published(walk: &Walk, domain: &Name, text: &str) -> Fix {
     let place = walk.places.iter().find(|place| place.domain == *domain);
     let alias = place.and_then(|place| place.answer.as_ref()?.aliases().last().cloned());
     match (alias, domain.child("_dmarc")) {
-        (Some(end), _) => Fix::Advice(format!("Publish at {end}, where the CNAME leads, or in place of the CNAME: {text}")),
+        (Some(end), _) => {
+            Fix::Advice(format!("Publish at {end}, where the CNAME leads, or in place of the CNAME: {text}"))
+        }
         (None, Ok(owner)) => Fix::txt(&owner, text),
         (None, Err(why)) => Fix::Advice(format!("Use a shorter domain: _dmarc.{domain} {why}")),
     }
@@ -42,7 +46,8 @@ pub(super) fn edited(record: &Record, without: &[&str], added: &[String]) -> Str
 /// The record that was plainly meant, if it is plain.
 pub(super) fn corrected(octets: &[u8]) -> Option<String> {
     let plain = text(octets).replace('\u{a0}', " ");
-    let plain: String = plain.chars().filter(|c| !"\"'\\\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}".contains(*c)).collect();
+    let plain: String =
+        plain.chars().filter(|c| !"\"'\\\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}".contains(*c)).collect();
     let mut tags: Vec<(&str, String)> = vec![("v", "DMARC1".to_owned())];
     for (name, value) in specs(&plain) {
         if REMOVED.iter().any(|(removed, _)| *removed == name) {
@@ -151,7 +156,10 @@ mod tests {
             ("\u{201c}v=DMARC1; p=none\u{201d}", Some("v=DMARC1; p=none")),
             ("v=DMARC1\\; p=none\\;", Some("v=DMARC1; p=none")),
             ("v=DMARC1; p=quarentine; pct=50", Some("v=DMARC1; p=quarantine")),
-            ("v=DMARC1; p=none; rua=mailto:a@x.example;mailto:b@x.example", Some("v=DMARC1; p=none; rua=mailto:a@x.example,mailto:b@x.example")),
+            (
+                "v=DMARC1; p=none; rua=mailto:a@x.example;mailto:b@x.example",
+                Some("v=DMARC1; p=none; rua=mailto:a@x.example,mailto:b@x.example"),
+            ),
             ("v=DMARC1; p=none; p=none", Some("v=DMARC1; p=none")),
             ("v=DMARC1; p=none; p=reject", None),
             ("v=DMARC1; p=monitor", None),

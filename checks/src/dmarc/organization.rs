@@ -1,26 +1,33 @@
 //! `dmarc.organization`: where the tree walk and the public suffix list disagree.
 
+use syntax::{
+    Name,
+    dmarc::{Psd, Record},
+};
+
 use super::{
     applied, each, fix,
-    record::{Psd, Record},
     walk::{Applied, Published, Walk},
 };
-use crate::{Abstain, Context, Finding, Fix, Name};
+use crate::{Abstain, Context, Finding, Fix};
 
 pub(super) async fn organization(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain, walk| {
         let Applied { at, .. } = applied(cx, walk).await?;
         let new = walk.organization()?.ok_or_else(|| Abstain::Needs("a DMARC record".to_owned(), "dmarc.record"))?;
         let old = registered(domain);
-        let facts = |finding: Finding| {
-            finding.fact("tree_walk", new.to_string()).fact("public_suffix_list", old.to_string())
-        };
+        let facts =
+            |finding: Finding| finding.fact("tree_walk", new.to_string()).fact("public_suffix_list", old.to_string());
         if let Published::One(record) = walk.own()
             && record.psd == Psd::Yes
             && !domain.is_public_suffix()
         {
             let message = format!("psd=y says that {domain} is a public suffix: its subdomains are strangers to it");
-            return Ok(facts(Finding::fail(message)).fix(fix::published(walk, domain, &fix::edited(record, &["psd"], &[]))));
+            return Ok(facts(Finding::fail(message)).fix(fix::published(
+                walk,
+                domain,
+                &fix::edited(record, &["psd"], &[]),
+            )));
         }
         if new == old {
             return Ok(facts(Finding::pass(new.to_string())));

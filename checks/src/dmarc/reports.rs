@@ -2,15 +2,18 @@
 
 use futures_util::future::{join, join_all, join3};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name,
+    dmarc::Record,
+    dmarc::uri::{Target, Uri},
+};
 
 use super::{
     applied, each, fix,
-    record::Record,
-    uri::{Target, Uri},
     walk::{Applied, Walk, organization},
     whose,
 };
-use crate::{Context, Evidence, Finding, Fix, Name, Status, mx::receives, net::NoAnswer};
+use crate::{Context, Evidence, Finding, Fix, Status, mx::receives, net::NoAnswer};
 
 /// How many URIs of a tag are followed: nobody reports to more, and a record has room for hundreds.
 const MOST_URIS: usize = 10;
@@ -103,7 +106,8 @@ async fn troubles(cx: &Context, walk: &Walk, applied: &Applied) -> Vec<Trouble> 
 }
 
 async fn trouble(cx: &Context, walk: &Walk, applied: &Applied, tag: &'static str, uri: &Uri) -> Option<Trouble> {
-    let trouble = |status, message: String, fix: Option<Fix>| Some(Trouble { status, message, fix, evidence: Vec::new() });
+    let trouble =
+        |status, message: String, fix: Option<Fix>| Some(Trouble { status, message, fix, evidence: Vec::new() });
     let target = match &uri.target {
         Ok(Target::Mail(target)) => target,
         Ok(Target::Other(scheme)) => {
@@ -173,7 +177,9 @@ async fn authorisation(cx: &Context, at: &Name, target: &Name) -> Result<Option<
     Ok(records.iter().flat_map(|record| &record.rua).find(leads_away).map(|uri| Trouble {
         status: Status::Warn,
         message: format!("{name} turns reports away to {}, at another host: none is sent", uri.text),
-        fix: Some(Fix::Advice(format!("Name another address in the record of {at}, or let {target} correct rua= at {name}"))),
+        fix: Some(Fix::Advice(format!(
+            "Name another address in the record of {at}, or let {target} correct rua= at {name}"
+        ))),
         evidence,
     }))
 }

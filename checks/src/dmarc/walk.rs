@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name,
+    dmarc::{Alignment, Policy, Psd, Record, Whom, is_dmarc, is_meant},
+};
 
-use super::record::{Alignment, Policy, Psd, Record, Whom, is_dmarc, is_meant};
 use crate::{
-    Context, Evidence, Name,
+    Context, Evidence,
     net::{NoAnswer, dns::Answer},
 };
 

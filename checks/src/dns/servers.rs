@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, text::grouped};
 
 use crate::{
-    Abstain, Context, Evidence, Finding, Fix, Name, Status,
-    finding::grouped,
+    Abstain, Context, Evidence, Finding, Fix, Status,
     net::dns::{Authority, MOST_HOSTS, Word},
 };
 
@@ -88,9 +88,10 @@ fn questions(cx: &Context, domain: &Name, apex: &Name) -> Vec<Question> {
     let texts = [Some(domain.clone()), under("_dmarc"), target.mail_from.clone()];
     let keys = selectors.map(|selector| under(&format!("{}._domainkey", selector.name)));
     let texts = texts.into_iter().chain(keys).flatten().map(|name| Question { name, rtype: RecordType::TXT });
-    let addresses = target.hostname.iter().flat_map(|name| {
-        cx.families().map(|family| Question { name: name.clone(), rtype: family.record_type() })
-    });
+    let addresses = target
+        .hostname
+        .iter()
+        .flat_map(|name| cx.families().map(|family| Question { name: name.clone(), rtype: family.record_type() }));
     let first = Question { name: apex.clone(), rtype: RecordType::SOA };
     let exchanges = Question { name: domain.clone(), rtype: RecordType::MX };
     let all = [first, exchanges].into_iter().chain(texts).chain(addresses);
@@ -104,7 +105,8 @@ fn questions(cx: &Context, domain: &Name, apex: &Name) -> Vec<Question> {
 
 /// What is not asked of more servers, or of servers at more addresses, than a zone has that means it.
 fn beyond(domain: &Name, names: usize, addresses: usize) -> Option<Finding> {
-    let (count, what) = if names > MOST_HOSTS { (names, "NS records") } else { (addresses, "addresses of name servers") };
+    let (count, what) =
+        if names > MOST_HOSTS { (names, "NS records") } else { (addresses, "addresses of name servers") };
     let message = format!("{} {what}; the first {MOST_HOSTS} are asked", grouped(count));
     let advice = format!("Let a few servers, each at one address of a family, speak for {domain} (RFC 2182 section 5)");
     (count > MOST_HOSTS).then(|| Finding::warn(message).fix(Fix::Advice(advice)).about(format!("{domain} beyond")))
@@ -151,13 +153,16 @@ fn verdicts(domain: &Name, questions: &[Question], witnesses: &[Witness], is_any
     let is_silent = |witness: &Witness| matches!(witness.words.first(), Some((Word::Silent(_), _)));
     let is_open = is_anybody_lost || witnesses.iter().any(is_silent);
     let speaking = |witness: &&Witness| matches!(witness.words.first(), Some((Word::Said(..), _)));
-    let reference = witnesses.iter().filter(speaking).reduce(|best, next| if is_newer(next, best) { next } else { best });
+    let reference =
+        witnesses.iter().filter(speaking).reduce(|best, next| if is_newer(next, best) { next } else { best });
     let judged = witnesses.iter().map(|witness| {
         let finding = match (witness.words.first(), reference) {
             (Some((Word::Said(..), _)), Some(reference)) => agreement(questions, witness, reference),
             (Some((Word::NoRoute(why), evidence)), _) => Finding::skip(why.clone()).saw([evidence.clone()]),
             (Some((Word::Silent(why), evidence)), _) => Finding::unknown(why.clone()).saw([evidence.clone()]),
-            (Some((Word::Lame(why), evidence)), reference) => lame(why, is_open || reference.is_some()).saw([evidence.clone()]),
+            (Some((Word::Lame(why), evidence)), reference) => {
+                lame(why, is_open || reference.is_some()).saw([evidence.clone()])
+            }
             (Some((_, evidence)), reference) => {
                 lame("refers to other servers", is_open || reference.is_some()).saw([evidence.clone()])
             }
@@ -198,12 +203,15 @@ fn agreement(questions: &[Question], witness: &Witness, reference: &Witness) -> 
             Finding::fail(format!("another {rtype} of {name}{more} than {}, serial {serial}", reference.server))
                 .fix(Fix::Advice("Let the zone be transferred to the server that lags behind".to_owned()))
         }
-        (None, _) if silent => Finding::unknown(format!("authoritative, serial {serial}, but not every question is answered")),
+        (None, _) if silent => {
+            Finding::unknown(format!("authoritative, serial {serial}, but not every question is answered"))
+        }
         (None, true) => Finding::warn(format!("serial {serial} lags behind, the records that matter are the same"))
             .fix(Fix::Advice("See that the zone is transferred to this server (NOTIFY, SOA refresh)".to_owned())),
         (None, false) => Finding::pass(format!("authoritative, serial {serial}, the same answers")),
     };
-    let evidence = if evidence.is_empty() { witness.words.iter().take(1).map(|(_, e)| e.clone()).collect() } else { evidence };
+    let evidence =
+        if evidence.is_empty() { witness.words.iter().take(1).map(|(_, e)| e.clone()).collect() } else { evidence };
     finding.fact("serial", witness.serial).saw(evidence)
 }
 

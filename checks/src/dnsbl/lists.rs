@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::Name;
+use syntax::Name;
 
 /// What a blocklist lists, and what its answers mean.
 pub(super) struct List {

@@ -7,11 +7,11 @@ use std::{
 
 use futures_util::future::join;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, address::Family};
 
 use super::lists::{self, Kind, List, TestPoints};
 use crate::{
-    Abstain, Context, Evidence, Name,
-    address::Family,
+    Abstain, Context, Evidence,
     net::{NoAnswer, dns::Answer},
 };
 

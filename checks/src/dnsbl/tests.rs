@@ -126,7 +126,8 @@ async fn a_list_is_asked_only_after_its_test_and_only_what_it_has_points_for() {
     for list in LISTS {
         let is_below = |question: &&String| question.to_lowercase().contains(list.zone);
         let entries = ["192.0.2.10", "2001:db8::10", "example.com"].map(|entry| below(entry, list.zone));
-        let asked = |questions: &[String], entry: &str| questions.iter().filter(is_below).any(|asked| asked.contains(entry));
+        let asked =
+            |questions: &[String], entry: &str| questions.iter().filter(is_below).any(|asked| asked.contains(entry));
 
         let (_, questions) = audited("", Way::Direct, &[]).await;
         assert!(questions.iter().any(|question| is_below(&question)), "{} was not tested", list.zone);

@@ -4,18 +4,34 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, address::unseen};
 
 use super::{lines, relayed, unfit};
-use crate::{Abstain, Context, Finding, Fix, Name, address::unseen};
+use crate::{Abstain, Context, Finding, Fix};
 
 /// Words for a way of access: whoever is there was not put there to send mail.
 const ACCESS: [&str; 16] = [
-    "dyn", "dynamic", "dynip", "dhcp", "dsl", "adsl", "vdsl", "xdsl", "ppp", "pppoe", "dialup", "dialin", "ftth", "broadband",
-    "unassigned", "unallocated",
+    "dyn",
+    "dynamic",
+    "dynip",
+    "dhcp",
+    "dsl",
+    "adsl",
+    "vdsl",
+    "xdsl",
+    "ppp",
+    "pppoe",
+    "dialup",
+    "dialin",
+    "ftth",
+    "broadband",
+    "unassigned",
+    "unallocated",
 ];
 
 /// Words that say the same where a number stands in the name.
-const NUMBERED: [&str; 9] = ["pool", "pools", "cable", "cust", "customer", "customers", "ec2", "compute", "residential"];
+const NUMBERED: [&str; 9] =
+    ["pool", "pools", "cable", "cust", "customer", "customers", "ec2", "compute", "residential"];
 
 /// Words that say the same where their number is the address's, or as long as only a machine chooses it.
 const LOOSE: [&str; 13] =

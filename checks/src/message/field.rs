@@ -5,8 +5,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use mail_auth::dkim;
-
-use crate::{
+use syntax::{
     Name,
     tags::{Tags, shortened},
 };

@@ -6,12 +6,13 @@ use mail_auth::{
     SpfOutput, SpfResult,
     dmarc::{Policy, verify::DmarcParameters},
 };
+use syntax::Name;
 
 use super::{
     MOST_SIGNATURES, given, sender,
     verified::{Outcome, Verified, verified},
 };
-use crate::{Abstain, Context, Finding, Fix, Name, Status, Verdict, net::dns::Bridge};
+use crate::{Abstain, Context, Finding, Fix, Status, Verdict, net::dns::Bridge};
 
 /// The verdict of `dmarc.message`.
 pub(crate) async fn dmarc(cx: &Context) -> Result<Finding, Abstain> {

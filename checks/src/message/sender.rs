@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use hickory_resolver::proto::rr::RecordType;
+use syntax::Name;
 
 use super::given;
-use crate::{Abstain, Context, Evaluation, Evidence, Finding, Fix, Name, Sender, Status, Verdict, check_host};
+use crate::{Abstain, Context, Evaluation, Evidence, Finding, Fix, Sender, Status, Verdict, check_host};
 
 /// The SPF result of the message, and whom it is about.
 pub(super) struct Judged {
@@ -75,7 +76,7 @@ pub(crate) async fn spf(cx: &Context) -> Result<Finding, Abstain> {
             .ask(name, RecordType::TXT)
             .await
             .map_or_else(|silence| silence.evidence(), |answer| answer.evidence()),
-        None => Evidence { command: format!("dig +short {} TXT", crate::finding::dug(&domain)), output: String::new() },
+        None => Evidence { command: format!("dig +short {} TXT", syntax::shell::dug(&domain)), output: String::new() },
     };
     let advice = Fix::Advice(format!(
         "Let the record of {domain} name {address}, or send with a reverse-path of a domain whose record does"

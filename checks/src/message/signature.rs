@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mail_auth::{common::crypto::Algorithm, dkim};
+use syntax::{Name, shell, tags::shortened};
 
 use super::{
     MOST_SIGNATURES, Message,
@@ -10,7 +11,7 @@ use super::{
     given, signer,
     verified::{MOST_NAMES, Outcome, Verified, time, verified},
 };
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Status, finding::operand, tags::shortened};
+use crate::{Abstain, Context, Evidence, Finding, Fix, Status};
 
 /// A signature that expires sooner may do so in a queue.
 const SOON: Duration = Duration::from_secs(24 * 60 * 60);
@@ -164,7 +165,7 @@ fn shown(message: &Message, value: &[u8]) -> Evidence {
     let text = String::from_utf8_lossy(value.get(..MOST_SHOWN).unwrap_or(value));
     let words: Vec<&str> = text.split_whitespace().collect();
     let more = if value.len() > MOST_SHOWN { "…" } else { "" };
-    let command = format!("grep -i -A 9 '^dkim-signature:' {}", operand(&message.file));
+    let command = format!("grep -i -A 9 '^dkim-signature:' {}", shell::operand(&message.file));
     Evidence { command, output: format!("DKIM-Signature: {}{more}", words.join(" ")) }
 }
 

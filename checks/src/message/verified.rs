@@ -20,13 +20,13 @@ use mail_auth::{
     },
     dkim::{Canonicalization, DkimError},
 };
+use syntax::tags::shortened;
 
 use super::{Message, body::Body, field::Signature};
 use crate::{
     Abstain, Context,
     dkim::{Unusable, Usable, fetched},
     net::dns::Bridge,
-    tags::shortened,
 };
 
 /// Nobody signs more fields; each is looked for.

@@ -1,15 +1,14 @@
 //! Whether what came of fetching the policy is something that senders take.
 
+use syntax::{Protocols, address::Family, text::grouped, text::timestamp};
+
 use crate::{
-    Abstain, Context, Finding, Fix, Protocols,
-    address::Family,
-    finding::grouped,
+    Abstain, Context, Finding, Fix,
     net::{
         https::{Fetch, LARGEST_BODY, Obstacle, Response, words},
         smtp::{Cause, Loss, Lost},
         tls::{Fault, Refusal, Session},
     },
-    report::timestamp,
 };
 
 /// Names that are shown of a certificate that is for others.
@@ -98,8 +97,9 @@ fn unfetched(cx: &Context, fetch: &Fetch, obstacle: &Obstacle) -> Finding {
         Obstacle::Silent(why) => Finding::unknown(why.clone()).fix(advice("Look into the log of the web server")),
         Obstacle::TooLarge => Finding::fail(format!("more than {LARGEST_BODY} octets, where senders stop"))
             .fix(advice("Serve the policy alone: it has a few lines")),
-        Obstacle::Broken(why) => Finding::fail(why.clone())
-            .fix(advice("Let a web server answer on port 443, and look into its log")),
+        Obstacle::Broken(why) => {
+            Finding::fail(why.clone()).fix(advice("Let a web server answer on port 443, and look into its log"))
+        }
     }
 }
 
@@ -126,7 +126,8 @@ fn unconnected(fetch: &Fetch) -> Finding {
         let families: Vec<&str> = families.map(Family::name).collect();
         return Finding::unknown(format!("this machine has no way to {} addresses", families.join(" and ")));
     }
-    let tried: Vec<String> = fetch.misses.iter().map(|(address, cause)| format!("{address}: {}", words(cause))).collect();
+    let tried: Vec<String> =
+        fetch.misses.iter().map(|(address, cause)| format!("{address}: {}", words(cause))).collect();
     let more = (fetch.untried > 0).then(|| format!("{} more addresses, not tried", grouped(fetch.untried)));
     let message = more.into_iter().chain(tried).collect::<Vec<_>>().join("; ");
     match fetch.misses.iter().all(|(_, cause)| matches!(cause, Cause::Lost(_))) {
@@ -148,7 +149,9 @@ fn untrusted(faults: &[Fault]) -> Finding {
         return Finding::unknown(format!("the certificate {told}")).fact("reasons", reasons);
     }
     let fix = match faults.first() {
-        Some(Fault::NoIssuer { alone: true, .. }) => "Let the web server send the intermediate certificate too (fullchain.pem)",
+        Some(Fault::NoIssuer { alone: true, .. }) => {
+            "Let the web server send the intermediate certificate too (fullchain.pem)"
+        }
         Some(Fault::Expired { .. }) => "Renew the web server's certificate, and let a machine renew it from then on",
         Some(Fault::NotYetValid { .. }) => "Check the clock of this machine, then the web server's certificate",
         _ => "Get a certificate of a public CA for the web server: senders know no others",

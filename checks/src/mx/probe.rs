@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, NextHop, text::grouped};
 
 use crate::{
-    Abstain, Context, Finding, Fix, Name, NextHop,
-    finding::grouped,
+    Abstain, Context, Finding, Fix,
     net::{
         dns::Validation,
         smtp::{Cause, Dialogue, Loss, Stage},
@@ -50,11 +50,9 @@ pub(crate) async fn exchanges(cx: &Context) -> (Vec<Exchange>, Vec<Finding>) {
                     known.domains.push(domain.clone());
                     known.validation = known.validation.max(answer.validation());
                 }
-                None => exchanges.push(Exchange {
-                    host,
-                    domains: vec![domain.clone()],
-                    validation: answer.validation(),
-                }),
+                None => {
+                    exchanges.push(Exchange { host, domains: vec![domain.clone()], validation: answer.validation() })
+                }
             }
         }
     }
@@ -118,7 +116,9 @@ fn verdict(cx: &Context, dialogue: &Dialogue) -> Finding {
         (Some((Stage::Handshake, cause)), _) => unsecured(cause),
         (Some((Stage::StartTls, cause)), None) => broken(cause),
         (_, Some(reply)) if reply.is_transient() => Finding::unknown(format!("STARTTLS is answered with {reply}")),
-        (_, Some(reply)) => Finding::warn(format!("STARTTLS is answered with {reply}: mail comes in clear, or not at all")),
+        (_, Some(reply)) => {
+            Finding::warn(format!("STARTTLS is answered with {reply}: mail comes in clear, or not at all"))
+        }
         (_, None) => Finding::warn("STARTTLS is not offered: mail comes in clear"),
     };
     finding.fix(Fix::Advice(match &dialogue.broke {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Name, Protocols, zone::absolute};
 
-use crate::{Abstain, Context, Evidence, Finding, Fix, Name, Protocols, net::dns::{MOST_HOSTS, absolute}};
+use crate::{Abstain, Context, Evidence, Finding, Fix, net::dns::MOST_HOSTS};
 
 /// The MX records of one domain, the most preferred first.
 struct Published<'a> {

@@ -2,13 +2,14 @@
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::Name;
 
 use super::{
     NoAnswer,
     dns::{Answer, Validation},
     tls::Tlsa,
 };
-use crate::{Context, Name};
+use crate::Context;
 
 /// What DNS says of DANE at one host and port.
 pub(crate) struct Published {

@@ -15,6 +15,7 @@ use std::{
 
 use futures_util::future::join;
 use hickory_resolver::{proto::rr::RecordType, system_conf::read_system_conf};
+use syntax::{Name, Protocols, address::Family};
 
 pub use self::answer::Answer;
 use self::{
@@ -28,11 +29,9 @@ pub(crate) use self::{
     answer::MOST_HOSTS,
     authority::{Authority, Word},
     bridge::Bridge,
-    presentation::{absolute, quoted},
     wire::TYPE_SPF,
 };
 use super::{Deadline, NoAnswer, memo::Memo};
-use crate::{Name, Protocols, address::Family};
 
 mod allowance;
 mod answer;

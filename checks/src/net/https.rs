@@ -17,6 +17,7 @@ use hyper::{
     header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
+use syntax::{Host, Name, NextHop, shell};
 use tokio::{sync::OnceCell, task::JoinSet, time::timeout_at};
 
 use super::{
@@ -26,11 +27,7 @@ use super::{
     smtp::{Cause, Endpoint, Lost, connected, located},
     tls::{self, Anchors, Fault, Manner, Refusal, Session, Socket, Wanted},
 };
-use crate::{
-    Context, Evidence, Name,
-    finding::quoted,
-    target::{Host, NextHop},
-};
+use crate::{Context, Evidence};
 
 /// The only port (RFC 8461 section 3.3).
 const PORT: u16 = 443;
@@ -206,8 +203,8 @@ impl Fetch {
         let host = self.url.split('/').nth(2).unwrap_or_default();
         let at = match at {
             None => String::new(),
-            Some(IpAddr::V4(address)) => format!(" --resolve {}", quoted(&format!("{host}:{PORT}:{address}"))),
-            Some(IpAddr::V6(address)) => format!(" --resolve {}", quoted(&format!("{host}:{PORT}:[{address}]"))),
+            Some(IpAddr::V4(address)) => format!(" --resolve {}", shell::word(&format!("{host}:{PORT}:{address}"))),
+            Some(IpAddr::V6(address)) => format!(" --resolve {}", shell::word(&format!("{host}:{PORT}:[{address}]"))),
         };
         Evidence { command: format!("curl -sSi{at} {}", quoted_url(&self.url)), output }
     }
@@ -215,7 +212,7 @@ impl Fetch {
     fn openssl(&self) -> String {
         let Some(Endpoint { host, port, address, .. }) = &self.endpoint else { return "openssl s_client".to_owned() };
         let to = SocketAddr::new(*address, *port);
-        format!("openssl s_client -connect {to} -servername {} -showcerts", quoted(&host.to_string()))
+        format!("openssl s_client -connect {to} -servername {} -showcerts", shell::word(&host.to_string()))
     }
 }
 
@@ -264,7 +261,7 @@ pub(crate) fn words(cause: &Cause) -> String {
 fn quoted_url(url: &str) -> String {
     match url.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:/".contains(c)) {
         true => url.to_owned(),
-        false => quoted(url),
+        false => shell::word(url),
     }
 }
 

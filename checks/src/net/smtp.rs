@@ -3,6 +3,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use futures_util::future::join_all;
+pub(crate) use syntax::reply::Reply;
+use syntax::{Host, Name, NextHop, Relayhost};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::{
@@ -11,14 +13,13 @@ pub(crate) use self::{
     envelope::{Asked, Envelope, Unasked},
     login::{Attempt, Flaw, Means, Mechanism, Reason, Selection, Withheld},
     probe::{Injection, Probe},
-    reply::Reply,
     route::{Endpoint, Loss, Lost, hosts},
     wire::{Cause, Stage},
 };
 use self::{dialogue::Script, redaction::Redaction, turn::Turn};
 pub(super) use self::{dialogue::connected, route::located};
 use super::{Deadline, NoAnswer, memo::Memo};
-use crate::{Abstain, Context, Name, NextHop, Relayhost, TlsLevel, target::Host};
+use crate::{Abstain, Context, TlsLevel};
 
 mod demand;
 mod dialogue;
@@ -26,7 +27,6 @@ mod envelope;
 mod login;
 mod probe;
 mod redaction;
-mod reply;
 mod route;
 mod turn;
 mod wire;

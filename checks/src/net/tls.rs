@@ -12,6 +12,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName},
 };
+use syntax::{Host, text::timestamp};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
@@ -26,7 +27,6 @@ pub(crate) use self::{
     socket::Socket,
     tlsa::{Mismatch, Tlsa, considered},
 };
-use crate::{report::timestamp, target::Host};
 
 mod anchors;
 mod binding;

@@ -1,6 +1,6 @@
 //! Relays of providers: how they are known, what they take in a day, and how one logs in there.
 
-use crate::{Name, target::Host};
+use syntax::{Host, Name};
 
 /// A relay of a provider.
 #[derive(Debug)]
@@ -97,11 +97,7 @@ pub(super) static SERVICES: &[Service] = &[
         whose: "Google",
         prefix: "",
         suffix: "smtp-relay.gmail.com",
-        limit: Limit::Published {
-            a_day: 10_000,
-            of: "messages a user",
-            besides: "and 100 recipients a transaction",
-        },
+        limit: Limit::Published { a_day: 10_000, of: "messages a user", besides: "and 100 recipients a transaction" },
         source: "https://support.google.com/a/answer/2956491",
         checked: None,
         login: Login::ApplicationPassword,
@@ -111,11 +107,7 @@ pub(super) static SERVICES: &[Service] = &[
         whose: "Microsoft",
         prefix: "",
         suffix: "smtp.office365.com",
-        limit: Limit::Published {
-            a_day: 10_000,
-            of: "recipients a mailbox",
-            besides: "and 30 messages a minute",
-        },
+        limit: Limit::Published { a_day: 10_000, of: "recipients a mailbox", besides: "and 30 messages a minute" },
         source: "https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits",
         checked: None,
         login: Login::PasswordUntil(BASIC_AUTHENTICATION),
@@ -151,10 +143,20 @@ pub(super) static SERVICES: &[Service] = &[
     },
     by_account("SendGrid", "smtp.sendgrid.net", "the plan in the SendGrid account", "the user apikey and an API key"),
     by_account("Mailgun", "mailgun.org", "the plan in the Mailgun account", "the SMTP credentials of the domain"),
-    by_account("Postmark", "smtp.postmarkapp.com", "the plan in the Postmark account", "a server token, as user and as password"),
+    by_account(
+        "Postmark",
+        "smtp.postmarkapp.com",
+        "the plan in the Postmark account",
+        "a server token, as user and as password",
+    ),
     by_account("Brevo", "smtp-relay.brevo.com", "the plan in the Brevo account", "an SMTP key"),
     by_account("Mailjet", "in-v3.mailjet.com", "the plan in the Mailjet account", "API key and secret key"),
-    by_account("SparkPost", "smtp.sparkpostmail.com", "the plan in the SparkPost account", "the user SMTP_Injection and an API key"),
+    by_account(
+        "SparkPost",
+        "smtp.sparkpostmail.com",
+        "the plan in the SparkPost account",
+        "the user SMTP_Injection and an API key",
+    ),
 ];
 
 /// The service that a relay is, if it is one of those.

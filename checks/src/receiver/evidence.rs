@@ -1,7 +1,9 @@
 //! What the findings of other checks say about one sender domain: what is so, what is not, and what nobody can tell.
 
+use syntax::Name;
+
 use super::rules::Cause;
-use crate::{Context, Finding, Name, Status};
+use crate::{Context, Finding, Status};
 
 /// Whether a cause is there, and which findings say so; what weighs more comes later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +94,8 @@ impl Evidence<'_> {
 
     fn owned(&self, finding: &Finding, owner: &'static str) -> Seen {
         let subject = finding.subject.as_deref().unwrap_or_default();
-        let is_of_it = |owner: &str| subject.strip_prefix(owner).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let is_of_it =
+            |owner: &str| subject.strip_prefix(owner).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         let mut owners = self.about(owner, is_of_it);
         if owners.is_empty() {
             owners = self.of_check(owner).collect();
@@ -136,7 +139,9 @@ impl Evidence<'_> {
             let unasked = |why: &str| Seen::Unasked(vec![format!("SPF ({why})")]);
             match finding.status {
                 // What the relay's own address may not do proves nothing.
-                Status::Fail | Status::Warn if is_guess(finding) => unasked("outgoing addresses unknown, name them with --ip"),
+                Status::Fail | Status::Warn if is_guess(finding) => {
+                    unasked("outgoing addresses unknown, name them with --ip")
+                }
                 Status::Skip if finding.owner.is_none() && !is_open(finding) => unasked(&finding.message),
                 _ => self.one(finding, |_| true),
             }
@@ -157,9 +162,8 @@ impl Evidence<'_> {
             let is_of_key = |finding: &&Finding| family(finding.check) == "dkim" && finding.subject == record.subject;
             self.any(self.findings.iter().filter(is_of_key).collect(), is_fail)
         });
-        keys.reduce(neither).unwrap_or_else(|| {
-            Seen::Unasked(vec!["DKIM, as no selector was given (--selector S)".to_owned()])
-        })
+        keys.reduce(neither)
+            .unwrap_or_else(|| Seen::Unasked(vec!["DKIM, as no selector was given (--selector S)".to_owned()]))
     }
 
     fn dmarc_record(&self) -> Seen {

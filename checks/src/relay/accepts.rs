@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
+use syntax::{Host, Mailbox, shell};
+
 use super::{Abstain, Context, Evidence, Finding, Fix, Stage, broken, capabilities::counting, every, evidence};
 use crate::{
-    Mailbox, Status,
-    finding::option,
+    Status,
     net::smtp::{Asked, Cause, Dialogue, Envelope, Reply, Unasked},
     replies::{Row, explained},
-    target::Host,
 };
 
 pub(super) async fn accepts(cx: &Context) -> Result<Vec<Finding>, Abstain> {
@@ -109,7 +109,8 @@ fn of_recipients(sender: &str, recipients: &[(Mailbox, Option<Reply>)], host: &H
 fn refusal(reply: &Reply, host: &Host, command: &str, from: &str) -> Finding {
     let row = explained(reply, host);
     let meaning = row.map(|row| format!(" ({})", row.meaning)).unwrap_or_default();
-    let about_it = if is_about_the_recipient(reply, row) { "; that is about this recipient, not about relaying" } else { "" };
+    let about_it =
+        if is_about_the_recipient(reply, row) { "; that is about this recipient, not about relaying" } else { "" };
     let message = format!("{command}{from} is answered with {reply}{meaning}{about_it}");
     let finding = if reply.is_negative() { Finding::fail(message) } else { Finding::unknown(message) };
     finding.fix(row.map(|row| Fix::Advice(row.remedy.to_owned())))
@@ -142,13 +143,13 @@ fn said(cx: &Context, dialogue: &Dialogue, envelope: &Envelope) -> Evidence {
         (Some(_), true) => " --tls-on-connect",
         (Some(_), false) => " --tls",
     };
-    let login = cx.target.sasl.as_ref().map(|login| format!(" --auth {}", option("--auth-user", &login.user)));
+    let login = cx.target.sasl.as_ref().map(|login| format!(" --auth {}", shell::option("--auth-user", &login.user)));
     let recipients: Vec<String> = cx.target.recipients.iter().map(ToString::to_string).collect();
     let command = format!(
         "swaks --server {server}{tls}{} {} {} --quit-after RCPT",
         login.unwrap_or_default(),
-        option("--from", if envelope.sender.is_empty() { "<>" } else { &envelope.sender }),
-        option("--to", &recipients.join(",")),
+        shell::option("--from", if envelope.sender.is_empty() { "<>" } else { &envelope.sender }),
+        shell::option("--to", &recipients.join(",")),
     );
     Evidence { command, ..evidence(cx, dialogue, &[Stage::Envelope]) }
 }

@@ -53,7 +53,8 @@ pub(super) async fn capabilities(cx: &Context) -> Result<Vec<Finding>, Abstain> 
             (Some(line), _) => {
                 let shown: String = line.chars().take(60).collect();
                 Finding::warn(format!("EHLO is answered with {shown:?}, which is no keyword")).fix(Fix::Advice(
-                    "Ask the relay's operator what answers here; look for a firewall that rewrites the dialogue".to_owned(),
+                    "Ask the relay's operator what answers here; look for a firewall that rewrites the dialogue"
+                        .to_owned(),
                 ))
             }
             (None, true) => Finding::pass("none of those that change how mail is sent"),

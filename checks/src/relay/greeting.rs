@@ -1,10 +1,9 @@
 //! How the relay introduces itself, and what it says to our name.
 
+use syntax::Name;
+
 use super::{Abstain, Context, Finding, Fix, Stage, every, evidence};
-use crate::{
-    Name,
-    net::smtp::{Dialogue, Reply},
-};
+use crate::net::smtp::{Dialogue, Reply};
 
 /// Postfix looks for loops at this port alone (SMTP_MISC_FLAG_LOOP_DETECT of its smtp_connect.c).
 const SMTP: u16 = 25;

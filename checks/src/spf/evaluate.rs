@@ -6,23 +6,24 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::SystemTime};
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name,
+    address::Family,
+    shell,
+    spf::macros::{MacroString, Values, target},
+    spf::{Directive, Mechanism, Network, Prefixes, Qualifier, Record},
+    text::beginning,
+    text::line,
+};
 use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{
     evaluation::{Evaluation, Step, Verdict},
-    macros::{MacroString, Values, target},
-    record::{Directive, Mechanism, Network, Prefixes, Qualifier, Record},
     tree::{Published, Tree},
 };
-use crate::{
-    Name,
-    address::Family,
-    finding::{beginning, quoted},
-    net::{
-        NoAnswer,
-        dns::{Answer, Dns},
-    },
-    text::line,
+use crate::net::{
+    NoAnswer,
+    dns::{Answer, Dns},
 };
 
 /// How many terms may ask DNS (section 4.6.4).
@@ -231,7 +232,7 @@ impl Run<'_> {
         NoAnswer {
             name: Box::new(domain.clone()),
             question: format!("SPF of {domain}"),
-            command: format!("dig +short {} TXT", quoted(&domain.to_string())),
+            command: format!("dig +short {} TXT", shell::word(&domain.to_string())),
             reason: self.dns.deadline().shortage(),
         }
     }
@@ -258,7 +259,13 @@ impl Run<'_> {
     }
 
     /// Goes on in the record of `domain`.
-    fn enter(&mut self, domain: Name, record: Arc<Record>, includer: Option<Directive>, step: usize) -> Result<(), Stop> {
+    fn enter(
+        &mut self,
+        domain: Name,
+        record: Arc<Record>,
+        includer: Option<Directive>,
+        step: usize,
+    ) -> Result<(), Stop> {
         let mut path = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
         path.push(domain.to_string());
         self.path.clone_from(&path);

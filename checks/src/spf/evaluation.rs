@@ -4,9 +4,13 @@ use std::{collections::HashSet, fmt};
 
 use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
+use syntax::{
+    Name,
+    spf::Qualifier,
+    text::{grouped, line},
+};
 
-use super::record::Qualifier;
-use crate::{Facts, Name, finding::grouped, net::NoAnswer, text};
+use crate::{Facts, net::NoAnswer};
 
 /// The result of an evaluation (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,7 +124,7 @@ impl Evaluation {
                 (false, false) => "no match".to_owned(),
             };
             let answer = if step.answer.is_empty() { String::new() } else { format!(" ({})", step.answer) };
-            text::line(&format!("{indent}{}: {verdict}{answer}", step.term))
+            line(&format!("{indent}{}: {verdict}{answer}", step.term))
         };
         let mut lines: Vec<String> = self.trace.iter().enumerate().map(line).collect();
         if self.left_out > 0 {

@@ -3,15 +3,19 @@
 use std::{collections::HashSet, net::IpAddr};
 
 use futures_util::future::join_all;
+use syntax::{
+    Name,
+    address::Family,
+    spf::{Mechanism, Record, SyntaxError},
+};
 
 use super::{
     Verdict,
     provider::provider,
-    record::{Mechanism, Record, SyntaxError},
     sender::evaluation,
     tree::{Cost, Published, published},
 };
-use crate::{Context, Fix, Name, address::Family};
+use crate::{Context, Fix};
 
 /// A record for a domain that has none: it names the outgoing addresses, or the provider that sends.
 pub(super) async fn new_record(cx: &Context, domain: &Name) -> Option<Fix> {
@@ -76,7 +80,9 @@ pub(super) fn corrected(domain: &Name, text: &str, error: &SyntaxError) -> Fix {
     let meant = ["ipv4:", "ip:", "ipv6:", "includes:"].iter().zip(["ip4:", "ip4:", "ip6:", "include:"]);
     let bare = error.term.trim_start_matches(['+', '-', '~', '?']);
     let corrected = meant
-        .filter_map(|(wrong, right)| bare.get(..wrong.len()).filter(|start| start.eq_ignore_ascii_case(wrong)).map(|start| (start, right)))
+        .filter_map(|(wrong, right)| {
+            bare.get(..wrong.len()).filter(|start| start.eq_ignore_ascii_case(wrong)).map(|start| (start, right))
+        })
         .map(|(start, right)| text.replacen(start, right, 1))
         .find(|text| Record::parse(text.as_bytes()).is_ok());
     match corrected {
@@ -89,7 +95,8 @@ pub(super) fn corrected(domain: &Name, text: &str, error: &SyntaxError) -> Fix {
 pub(super) fn fewer_lookups(costs: &[Cost]) -> Fix {
     let mut dear: Vec<&Cost> = costs.iter().collect();
     dear.sort_by_key(|cost| std::cmp::Reverse(cost.lookups));
-    let listed: Vec<String> = dear.iter().take(20).map(|cost| format!("{} costs {}", cost.term, cost.lookups)).collect();
+    let listed: Vec<String> =
+        dear.iter().take(20).map(|cost| format!("{} costs {}", cost.term, cost.lookups)).collect();
     Fix::Advice(format!("Drop what you no longer send through: {}", listed.join(", ")))
 }
 

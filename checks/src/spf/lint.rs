@@ -2,20 +2,23 @@
 
 use futures_util::future::{join_all, try_join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{
+    Name, Protocols,
+    address::unseen,
+    spf::{Directive, Mechanism, Network, Record, is_spf},
+    text::grouped,
+};
 
 use super::{
     each,
     evaluate::{MOST_NAMES, MOST_VOID_LOOKUPS},
     needs_answer, needs_record,
     provider::nearest_include,
-    record::{Directive, Mechanism, Network, Record, is_spf},
     record_of,
     tree::{Published, Tree},
 };
 use crate::{
-    Abstain, Context, Finding, Fix, Name, Protocols, Status,
-    address::unseen,
-    finding::grouped,
+    Abstain, Context, Finding, Fix, Status,
     net::{NoAnswer, dns::TYPE_SPF},
 };
 
@@ -65,7 +68,9 @@ pub(super) async fn void(cx: &Context) -> Vec<Finding> {
         let tree = tree_of(cx, domain).await?;
         let mut terms = Vec::new();
         for (place, record) in tree.records() {
-            terms.extend(record.reachable().filter(|directive| directive.mechanism.asks()).map(|directive| (place, directive)));
+            terms.extend(
+                record.reachable().filter(|directive| directive.mechanism.asks()).map(|directive| (place, directive)),
+            );
         }
         terms.truncate(MOST_LOOKED_UP);
         let asked = join_all(terms.iter().map(|(place, directive)| absences(cx, &tree, place, directive))).await;
@@ -140,7 +145,10 @@ pub(super) async fn include(cx: &Context) -> Vec<Finding> {
                         found.push((Status::Fail, format!("{}{whose} has no SPF record{hint}", directive.text)));
                     }
                     Some((_, Published::Several(texts))) => {
-                        found.push((Status::Fail, format!("{}{whose} has {} SPF records, 1 allowed", directive.text, texts.len())));
+                        found.push((
+                            Status::Fail,
+                            format!("{}{whose} has {} SPF records, 1 allowed", directive.text, texts.len()),
+                        ));
                     }
                     _ => {}
                 }
@@ -232,8 +240,12 @@ pub(super) async fn ptr(cx: &Context) -> Vec<Finding> {
     each(cx, async |domain| {
         let tree = tree_of(cx, domain).await?;
         let found = terms(&tree, |place, directive| {
-            matches!(directive.mechanism, Mechanism::Ptr(_))
-                .then(|| (Status::Warn, format!("{}{} is slow, and some receivers ignore it", directive.text, whose(domain, place))))
+            matches!(directive.mechanism, Mechanism::Ptr(_)).then(|| {
+                (
+                    Status::Warn,
+                    format!("{}{} is slow, and some receivers ignore it", directive.text, whose(domain, place)),
+                )
+            })
         });
         Ok(verdict(&tree, found, "no ptr")?
             .fix(Fix::Advice("Write the addresses as ip4: and ip6: instead of ptr".to_owned())))
@@ -250,7 +262,8 @@ pub(super) async fn unreachable(cx: &Context) -> Vec<Finding> {
             let behind = record.directives.iter().skip(record.reachable().count()).map(|directive| &directive.text);
             let redirect = record.redirect.iter().map(|redirect| &redirect.text);
             for term in behind.chain(redirect) {
-                let sentence = format!("{term}{} is never reached: {} stands before it", whose(domain, place), all.text);
+                let sentence =
+                    format!("{term}{} is never reached: {} stands before it", whose(domain, place), all.text);
                 found.push((Status::Warn, sentence));
             }
         }
@@ -311,9 +324,10 @@ pub(super) async fn r#macro(cx: &Context) -> Vec<Finding> {
         });
         for (place, record) in tree.records() {
             let modifiers = record.redirect.iter().chain(&record.exp).filter(|modifier| modifier.target.uses(b"p"));
-            found.extend(modifiers.map(|modifier| {
-                (Status::Warn, format!("{}{} uses %{{p}}", modifier.text, whose(domain, place)))
-            }));
+            found.extend(
+                modifiers
+                    .map(|modifier| (Status::Warn, format!("{}{} uses %{{p}}", modifier.text, whose(domain, place)))),
+            );
         }
         Ok(verdict(&tree, found, "no macro that is slow or unreliable")?
             .fix(Fix::Advice("Use %{i} or %{d} instead of %{p} (RFC 7208 section 7.2)".to_owned())))
@@ -331,12 +345,13 @@ fn uses_p(directive: &Directive) -> bool {
 }
 
 /// What is to be said about the terms of every record in the tree.
-fn terms(
-    tree: &Tree,
-    say: impl Fn(&Name, &Directive) -> Option<(Status, String)>,
-) -> Vec<(Status, String)> {
+fn terms(tree: &Tree, say: impl Fn(&Name, &Directive) -> Option<(Status, String)>) -> Vec<(Status, String)> {
     let records = tree.records();
-    records.flat_map(|(place, record)| record.reachable().filter_map(|directive| say(place, directive)).collect::<Vec<_>>()).collect()
+    records
+        .flat_map(|(place, record)| {
+            record.reachable().filter_map(|directive| say(place, directive)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 pub(super) async fn size(cx: &Context) -> Vec<Finding> {
@@ -348,8 +363,10 @@ pub(super) async fn size(cx: &Context) -> Vec<Finding> {
             (Some(joint), _) => Finding::fail(format!("two strings of the record are joined without a blank: {joint}"))
                 .fix(Fix::Advice("End each string of the TXT record but the last with a blank".to_owned())),
             (None, size @ ..=SMALL_ANSWER) => Finding::pass(format!("the TXT answer is {size} octets")),
-            (None, size) => Finding::warn(format!("the TXT answer is {size} octets, over the {SMALL_ANSWER} that always pass over UDP"))
-                .fix(Fix::Advice("Delete TXT records that nobody needs any more (old verification tokens)".to_owned())),
+            (None, size) => Finding::warn(format!(
+                "the TXT answer is {size} octets, over the {SMALL_ANSWER} that always pass over UDP"
+            ))
+            .fix(Fix::Advice("Delete TXT records that nobody needs any more (old verification tokens)".to_owned())),
         };
         Ok(finding.fact("octets", answer.size()).saw([answer.evidence()]))
     })
@@ -394,7 +411,13 @@ pub(super) async fn rtype(cx: &Context) -> Vec<Finding> {
         }
         Ok(Finding::fail("published only as type SPF (99), which receivers no longer ask for")
             .saw([txt.evidence(), obsolete.evidence()])
-            .fix(obsolete.texts().iter().find(|text| is_spf(text)).map(|text| Fix::txt(domain, &String::from_utf8_lossy(text)))))
+            .fix(
+                obsolete
+                    .texts()
+                    .iter()
+                    .find(|text| is_spf(text))
+                    .map(|text| Fix::txt(domain, &String::from_utf8_lossy(text))),
+            ))
     })
     .await
 }

@@ -1,6 +1,6 @@
 //! Relays that many use, and whose record must be included because their outgoing addresses are theirs to change.
 
-use crate::{Name, target::Host};
+use syntax::{Host, Name};
 
 /// A relay that many use.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) fn nearest_include(target: &Name) -> Option<Name> {
 }
 
 #[cfg(test)]
+
 mod tests {
     use super::*;
 

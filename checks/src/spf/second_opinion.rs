@@ -7,13 +7,11 @@ use std::{collections::HashSet, net::IpAddr};
 
 use hickory_resolver::proto::rr::RecordType;
 use mail_auth::{MessageAuthenticator, Parameters, SpfResult, spf::verify::SpfParameters};
+use syntax::Name;
 use tokio::time::timeout_at;
 
 use super::Verdict;
-use crate::{
-    Name,
-    net::dns::{Bridge, Dns},
-};
+use crate::net::dns::{Bridge, Dns};
 
 /// What it says, and what it asked.
 pub(super) struct Opinion {

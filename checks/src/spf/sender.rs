@@ -6,17 +6,17 @@ use futures_util::{
     future::{join, join_all},
     stream::{self, StreamExt},
 };
+use syntax::{Name, Relayhost, address::Family};
 use tokio::sync::OnceCell;
 
 use super::{
-    Evaluation, Sender, Verdict, check_host,
-    fix, needs_record,
+    Evaluation, Sender, Verdict, check_host, fix, needs_record,
     provider::{CHECKED, Provider, provider},
     second_opinion::opinion,
     shown,
     tree::{Published, Tree, published},
 };
-use crate::{Abstain, Context, Finding, Fix, Name, Relayhost, Status, address::Family, net::smtp};
+use crate::{Abstain, Context, Finding, Fix, Status, net::smtp};
 
 /// For how many addresses SPF is evaluated at once.
 const AT_ONCE: usize = 8;
@@ -71,11 +71,14 @@ async fn own_addresses(cx: &Context, domain: &Name) -> Vec<Finding> {
         return vec![no_address(cx).about(domain)];
     }
     let remedy = Remedy::new();
-    let judged = outgoing.addresses.iter().map(async |address| {
-        judged(cx, domain, *address, &remedy).await.about(format!("{domain} from {address}"))
-    });
+    let judged = outgoing
+        .addresses
+        .iter()
+        .map(async |address| judged(cx, domain, *address, &remedy).await.about(format!("{domain} from {address}")));
     let mut findings = a_few_at_once(judged).await;
-    findings.extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(domain, family, silence.into())));
+    findings.extend(
+        outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(domain, family, silence.into())),
+    );
     findings
 }
 
@@ -110,7 +113,9 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr, remedy: &Remedy) -
             };
             let finding = Finding::new(status, evaluation.sentence());
             match status {
-                Status::Warn | Status::Fail => finding.fix(remedy.get_or_init(|| fix::with_addresses(cx, domain)).await.clone()),
+                Status::Warn | Status::Fail => {
+                    finding.fix(remedy.get_or_init(|| fix::with_addresses(cx, domain)).await.clone())
+                }
                 _ => finding,
             }
         }
@@ -120,7 +125,8 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr, remedy: &Remedy) -
     let Some(opinion) = opinion(&cx.net.dns, address, &sender.0, &sender.1).await else { return finding };
     // What only it asks is counted against what we ask for this sender, not against what happens to be asked by now.
     let tree = Tree::fetch(cx, domain).await;
-    let alone = opinion.questions.iter().filter(|question| !evaluation.asked.contains(question) && !tree.asks(question));
+    let alone =
+        opinion.questions.iter().filter(|question| !evaluation.asked.contains(question) && !tree.asks(question));
     finding.fact("mail_auth", opinion.verdict.to_string()).fact("mail_auth_questions", alone.count())
 }
 
@@ -147,14 +153,19 @@ async fn via(cx: &Context, domain: &Name, provider: &Provider) -> Finding {
         Published::Spoiled(..) => Abstain::Needs("a record without mistakes".to_owned(), "spf.syntax").into(),
         _ => included(cx, domain, provider, &tree).await,
     };
-    finding.about(format!("{domain} via {}", provider.include)).fact("provider", provider.name).fact("provider_checked", CHECKED)
+    finding
+        .about(format!("{domain} via {}", provider.include))
+        .fact("provider", provider.name)
+        .fact("provider_checked", CHECKED)
 }
 
 async fn included(cx: &Context, domain: &Name, provider: &Provider, tree: &Tree) -> Finding {
     let include = provider.include;
     let place = tree.walk().into_iter().find(|(name, _)| name.to_string() == include);
     match place {
-        Some((_, Published::One(_))) => Finding::pass(format!("{include}, the record of {}, is included", provider.name)),
+        Some((_, Published::One(_))) => {
+            Finding::pass(format!("{include}, the record of {}, is included", provider.name))
+        }
         Some((_, Published::Silent(silence))) => Abstain::Unknown(silence.clone()).into(),
         Some((_, _)) => Finding::fail(format!("{include} is included, but has no SPF record")),
         // A record that nobody has seen may include it.
@@ -271,8 +282,9 @@ pub(super) async fn helo(cx: &Context) -> Result<Vec<Finding>, Abstain> {
         greeting(cx, hostname, *address, &remedy).await.about(format!("{hostname} from {address}"))
     });
     let mut findings = a_few_at_once(judged).await;
-    findings
-        .extend(outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(hostname, family, silence.into())));
+    findings.extend(
+        outgoing.silences.into_iter().map(|(family, silence)| unknown_addresses(hostname, family, silence.into())),
+    );
     Ok(findings)
 }
 
@@ -284,7 +296,9 @@ async fn greeting(cx: &Context, hostname: &Name, address: IpAddr, remedy: &Remed
     let mended = async || remedy.get_or_init(|| fix::for_greeting(cx, hostname)).await.clone();
     let finding = match evaluation.settled() {
         Verdict::Pass => Finding::pass(sentence),
-        Verdict::None => Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces"),
+        Verdict::None => {
+            Finding::pass("none, which receivers accept; v=spf1 a -all at the host's name protects bounces")
+        }
         Verdict::Softfail | Verdict::Neutral => Finding::warn(sentence).fix(mended().await),
         Verdict::Fail | Verdict::Permerror => Finding::fail(sentence).fix(mended().await),
         Verdict::Temperror => match published(&cx.net.dns, hostname).await.0 {

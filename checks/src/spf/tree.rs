@@ -15,15 +15,16 @@ use futures_util::{
     stream::{FuturesUnordered, StreamExt},
 };
 use hickory_resolver::proto::rr::RecordType;
-
-use super::{
-    evaluate::{MOST_NAMES, Sender},
-    macros::{self, MacroString},
-    record::{Mechanism, Record, SyntaxError, is_spf},
-};
-use crate::{
-    Context, Evidence, Name,
+use syntax::{
+    Name,
     address::Family,
+    spf::macros::{self, MacroString},
+    spf::{Mechanism, Record, SyntaxError, is_spf},
+};
+
+use super::evaluate::{MOST_NAMES, Sender};
+use crate::{
+    Context, Evidence,
     net::{
         NoAnswer,
         dns::{Answer, Dns},

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Name, net::tls::Anchors};
+use syntax::Name;
+
+use crate::net::tls::Anchors;
 
 /// Postfix's `smtp_tls_security_level`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

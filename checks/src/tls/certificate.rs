@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use syntax::text::timestamp;
+
 use super::{consequence, days, judged, wrong};
 use crate::{
     Abstain, Context, Finding, Fix,
@@ -10,7 +12,6 @@ use crate::{
         tls::{Certificate, Key, Session},
     },
     relay::every,
-    report::timestamp,
 };
 
 /// RSA keys: RFC 9325 section 4.5, and what OpenSSL's security level 1 asks for.
@@ -32,9 +33,10 @@ pub(super) async fn lifetime(cx: &Context) -> Result<Vec<Finding>, Abstain> {
                         .to_owned(),
                 ))
             }
-            false if session.reaches_a_root() => {
-                Finding::skip(format!("{span}, from a private CA: the {} days of public CAs do not bind it", days(limit)))
-            }
+            false if session.reaches_a_root() => Finding::skip(format!(
+                "{span}, from a private CA: the {} days of public CAs do not bind it",
+                days(limit)
+            )),
             false => Finding::unknown(format!(
                 "{span}, public CAs may issue for {} days; whether {} is public cannot be told without its certificate",
                 days(limit),
@@ -136,7 +138,8 @@ fn weak(cx: &Context, demand: &Demand, session: &Session, weaknesses: &[Weakness
     };
     let what = weaknesses.iter().map(|weakness| weakness.what.as_str()).collect::<Vec<_>>().join("; ");
     wrong(demand, format!("{what}; {then}")).fix(Fix::Advice(
-        "Ask the relay's operator for a certificate with a key of RSA 2048 or ECDSA P-256, signed with SHA-256".to_owned(),
+        "Ask the relay's operator for a certificate with a key of RSA 2048 or ECDSA P-256, signed with SHA-256"
+            .to_owned(),
     ))
 }
 

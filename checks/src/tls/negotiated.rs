@@ -126,7 +126,8 @@ fn strength(cx: &Context, demand: &Demand, session: &Session) -> Finding {
     if session.has_retired_cipher() {
         let (outcome, then) = without_tls(cx, demand);
         let message = format!("{cipher}, which today's OpenSSL does not have; {then}");
-        return Finding::new(if outcome == Outcome::Fallback { Status::Warn } else { Status::Fail }, message).fix(advice);
+        return Finding::new(if outcome == Outcome::Fallback { Status::Warn } else { Status::Fail }, message)
+            .fix(advice);
     }
     // RFC 9325 section 4.5: REQUIRED.
     if let Some(bits) = dh_bits.filter(|bits| *bits < 2048) {

@@ -53,7 +53,8 @@ fn masked(dialogue: &Dialogue, greeting: &Reply) -> Vec<String> {
 fn is_crossed_out(line: &str) -> bool {
     let keyword = line.split(' ').next().unwrap_or_default();
     let rest = keyword.trim_start_matches('X');
-    keyword.len() - rest.len() >= 4 && (rest.is_empty() || (rest.len() == 1 && rest.starts_with(|c: char| c.is_ascii_uppercase())))
+    keyword.len() - rest.len() >= 4
+        && (rest.is_empty() || (rest.len() == 1 && rest.starts_with(|c: char| c.is_ascii_uppercase())))
 }
 
 /// PIX's fixup leaves digits and dots of the banner.

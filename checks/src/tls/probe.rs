@@ -1,5 +1,7 @@
 //! What `--tls-probe` is for: what the relay does with clients that are older, or ruder, than this tool.
 
+use syntax::Host;
+
 use super::{chain_shown, session, with_facts};
 use crate::{
     Abstain, Context, Evidence, Finding, Fix,
@@ -8,7 +10,6 @@ use crate::{
         tls::{Refusal, Session, Trust},
     },
     relay::{broken, command, every},
-    target::Host,
 };
 
 /// One finding for each address that was probed.
@@ -146,8 +147,9 @@ pub(super) async fn resumption(cx: &Context) -> Result<Vec<Finding>, Abstain> {
             }
             Some(Err(cause @ (Cause::NoTls(_) | Cause::Lost(_)))) => {
                 let why = broken(cause).message;
-                let finding = Finding::warn(format!("the connection after a first one breaks: {why}; Postfix tries again"))
-                    .fix(Fix::Advice(
+                let finding =
+                    Finding::warn(format!("the connection after a first one breaks: {why}; Postfix tries again"))
+                        .fix(Fix::Advice(
                         "Ask the relay's operator to share the keys of session tickets among the machines behind this \
                          address; until then leave smtp_tls_session_cache_database empty"
                             .to_owned(),

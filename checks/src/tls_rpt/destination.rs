@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::Name;
+use syntax::Name;
 
 /// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,10 @@ impl Destination {
         }
         // RFC 8460 section 3: these "MUST be encoded"; comma and semicolon have ended the URI already.
         if uri.contains('!') {
-            return Err("an exclamation mark, which is written %21 (limits of size, as DMARC has them, are not known here)".to_owned());
+            return Err(
+                "an exclamation mark, which is written %21 (limits of size, as DMARC has them, are not known here)"
+                    .to_owned(),
+            );
         }
         if let Some(odd) = uri.chars().find(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(*c)) {
             return Err(format!("holds the character {odd:?}, which no URI does"));
@@ -128,7 +131,10 @@ mod tests {
             ("mailto:a@b@example.com", "no single address"),
             ("mailto:a@", "the domain \"\" is empty"),
             ("mailto:a%2@example.com", "a percent sign without two hexadecimal digits"),
-            ("mailto:a@example.com!10m", "an exclamation mark, which is written %21 (limits of size, as DMARC has them, are not known here)"),
+            (
+                "mailto:a@example.com!10m",
+                "an exclamation mark, which is written %21 (limits of size, as DMARC has them, are not known here)",
+            ),
             ("http://example.com/x", "reports go to mailto: or https:, not to http:"),
             ("https:example.com", "no // behind https:"),
             ("https:///x", "its host is empty"),

@@ -8,12 +8,13 @@ use std::{
 };
 
 use hickory_resolver::proto::rr::{RData, RecordType};
+use syntax::{Name, zone::absolute};
 
 use super::{
     Question, Validation,
-    presentation::{absolute, mnemonic, presentation},
+    presentation::{mnemonic, presentation},
 };
-use crate::{Evidence, Name, net::tls::Tlsa};
+use crate::{Evidence, net::tls::Tlsa};
 
 /// How many mail exchangers of a domain, and how many servers of a zone, are asked about: more than any has that means it.
 pub(crate) const MOST_HOSTS: usize = 20;

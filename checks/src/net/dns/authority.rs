@@ -6,14 +6,15 @@ use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{RData, RecordType},
 };
+use syntax::{Name, zone::absolute};
 
 use super::{
     Dns, Manner, Question,
-    presentation::{absolute, presentation},
+    presentation::presentation,
     server::{Failure, Server},
     wire::Reply,
 };
-use crate::{Evidence, Name, net::Deadline};
+use crate::{Evidence, net::Deadline};
 
 /// One of a zone's own servers.
 pub(crate) struct Authority<'a> {

@@ -21,13 +21,13 @@ use hickory_resolver::{
         rr::RecordType,
     },
 };
+use syntax::Name;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
 };
 
 use super::Dns;
-use crate::Name;
 
 /// The longest answer over UDP to a client that says nothing else (RFC 1035 section 4.2.1), in octets.
 const UDP_PAYLOAD: usize = 512;

@@ -4,15 +4,20 @@ use std::fmt;
 
 use hickory_resolver::proto::rr::{RData, RecordType};
 
+use syntax::{
+    shell,
+    zone::{absolute, quoted},
+};
+
 use super::Question;
-use crate::{Name, finding, net::tls::Tlsa};
+use crate::net::tls::Tlsa;
 
 /// The words of `dig` that ask this question.
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.reverse_address() {
             Some(address) if self.rtype == RecordType::PTR => write!(f, "-x {address}"),
-            _ => write!(f, "{} {}", finding::dug(&self.name.to_string()), mnemonic(self.rtype)),
+            _ => write!(f, "{} {}", shell::dug(&self.name.to_string()), mnemonic(self.rtype)),
         }
     }
 }
@@ -42,42 +47,12 @@ fn certificate(record: &Tlsa) -> String {
     [vec![record.kind()], lines.collect::<Vec<String>>()].concat().join(" ")
 }
 
-/// A name with its root dot, what means something in a zone file behind a backslash, as `dig` prints it.
-pub(crate) fn absolute(name: &Name) -> String {
-    let escaped = name.to_string().chars().fold(String::new(), |mut escaped, c| {
-        if "\"$();@".contains(c) {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-        escaped
-    });
-    if name.is_root() { ".".to_owned() } else { format!("{escaped}.") }
-}
-
-/// A character-string in quotes, octets that do not print as `\DDD`.
-pub(crate) fn quoted(string: &[u8]) -> String {
-    let mut shown = String::with_capacity(string.len() + 2);
-    shown.push('"');
-    for octet in string {
-        match octet {
-            b'"' | b'\\' => shown.extend(['\\', char::from(*octet)]),
-            b' '..=b'~' => shown.push(char::from(*octet)),
-            _ => shown.push_str(&format!("\\{octet:03}")),
-        }
-    }
-    shown.push('"');
-    shown
-}
-
 #[cfg(test)]
 mod tests {
+    use syntax::Name;
+
     use super::*;
     use crate::net::dns::Manner;
-
-    #[test]
-    fn strings_are_quoted_as_in_a_zone_file() {
-        assert_eq!(quoted(b"a \"b\"\\\x07\xff"), r#""a \"b\"\\\007\255""#);
-    }
 
     #[test]
     fn reverse_questions_are_shown_as_dig_takes_them() {

@@ -6,9 +6,9 @@ use hickory_resolver::proto::{
     rr::{DNSClass, Name as WireName, RData, RecordType, rdata::TXT},
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
+use syntax::{Name, text::line};
 
 use super::{LONGEST_CHAIN, Manner, Question};
-use crate::{Name, text::line};
 
 /// The largest answer over UDP that is not fragmented on the way (RFC 9715).
 const UDP_PAYLOAD: u16 = 1232;

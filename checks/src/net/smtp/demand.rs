@@ -3,16 +3,16 @@
 use std::{fmt, time::SystemTime};
 
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Host, Name, NextHop};
 
 use super::{Endpoint, route::is_redirected};
 use crate::{
-    Context, Fingerprint, Match, Name, NextHop, TlsLevel,
+    Context, Fingerprint, Match, TlsLevel,
     net::{
         dane::{Published, published},
         dns::Validation,
         tls::{Session, Tlsa, Trust, Wanted, considered},
     },
-    target::Host,
 };
 
 /// What Postfix asks of the TLS of one host.

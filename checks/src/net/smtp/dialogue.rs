@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::future::join;
 use rustix::io::Errno;
+use syntax::{address::Family, reply::Reply};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout_at,
@@ -20,14 +21,12 @@ use super::{
     login::{Attempt, Mechanism, Selection, Withheld, log_in},
     probe,
     redaction::Redaction,
-    reply::Reply,
     route::Endpoint,
     turn::Turn,
     wire::{Cause, Stage, Transcript, Wire, silence},
 };
 use crate::{
     Context, Credentials, TlsLevel,
-    address::Family,
     net::{
         Deadline,
         tls::{self, Manner, Session, Socket, Trust},

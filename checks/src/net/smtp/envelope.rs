@@ -1,12 +1,10 @@
 //! Whether mail is taken: MAIL FROM and RCPT TO, then RSET; never DATA.
 
+use syntax::{Mailbox, reply::Reply};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    reply::Reply,
-    wire::{Cause, Wire},
-};
-use crate::{Context, Mailbox};
+use super::wire::{Cause, Wire};
+use crate::Context;
 
 /// What an address of the relay was asked about the envelope.
 #[derive(Clone, Debug)]

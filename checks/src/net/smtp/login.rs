@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use syntax::reply::Reply;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep, timeout_at},
@@ -17,7 +18,6 @@ pub(crate) use self::{
 };
 use super::{
     redaction::REDACTED,
-    reply::Reply,
     wire::{Cause, Wire},
 };
 use crate::{Admission, Credentials, Ticket, net::tls::Binding};

@@ -1,5 +1,6 @@
 //! More connections to an address of the relay, one after another, for what the one dialogue cannot show.
 
+use syntax::reply::Reply;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout_at,
@@ -7,7 +8,6 @@ use tokio::{
 
 use super::{
     dialogue::{Dialogue, PATIENCE_FOR_TLS, Script, connected, greeted, introduction, welcome},
-    reply::Reply,
     wire::{Cause, Stage, Transcript, Wire, silence},
 };
 use crate::net::tls::{self, Manner, Refusal, Session, Socket};

@@ -1,11 +1,12 @@
 //! A server may echo what it was sent, in any form that a person could read back; nobody is shown a secret for that.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use syntax::Secret;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 pub(super) use self::censor::Censor;
-use crate::{Credentials, Login, Secret};
+use crate::{Credentials, Login};
 
 mod censor;
 mod opaque;

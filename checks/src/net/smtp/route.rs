@@ -8,8 +8,9 @@ use std::{
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
+use syntax::{Host, Name, NextHop, Relayhost, address::Family};
 
-use crate::{Context, Evidence, Name, NextHop, Relayhost, address::Family, net::NoAnswer, target::Host};
+use crate::{Context, Evidence, net::NoAnswer};
 
 /// Postfix tries smtp_mx_address_limit = 5 addresses, two sessions of them; we want to see all, but not any number.
 const MOST: usize = 20;

@@ -3,15 +3,13 @@
 use std::{io, time::Duration};
 
 use futures_util::FutureExt;
+use syntax::reply::{Line, Reply, line};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
 
-use super::{
-    redaction::{Censor, Redaction},
-    reply::{Line, Reply, line},
-};
+use super::redaction::{Censor, Redaction};
 use crate::net::{Deadline, tls::Refusal};
 
 /// How long a server may take to answer.

@@ -2,8 +2,9 @@
 
 use std::{fmt, time::SystemTime};
 
+use syntax::text::timestamp;
+
 use super::path::LONGEST_PATH;
-use crate::report::timestamp;
 
 /// What keeps a certificate from being trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime},
     server::ParsedCertificate,
 };
+use syntax::text::line;
 use x509_parser::{
     error::X509Error,
     extensions::ParsedExtension,
@@ -23,7 +24,6 @@ use x509_parser::{
 };
 
 use super::{Anchors, Fault, moment, parsed};
-use crate::text::line;
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
 pub(super) const LONGEST_PATH: usize = 10;

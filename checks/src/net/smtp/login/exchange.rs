@@ -7,10 +7,11 @@ use std::fmt;
 
 use hmac::{Hmac, Mac};
 use md5::Md5;
+use syntax::reply::Reply;
 use zeroize::Zeroizing;
 
 use super::{
-    super::{redaction::secret, reply::Reply},
+    super::redaction::secret,
     mechanism::{Means, Mechanism},
     scram::Scram,
 };

@@ -13,6 +13,7 @@ use rsasl::{
     prelude::{Mechanism as Offer, Mechname, Registry, SASLClient, Session, SessionError},
     property::{AuthId, ChannelBindings, OverrideCBType, Password},
 };
+use syntax::Secret;
 use zeroize::Zeroizing;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     mechanism::Mechanism,
 };
 use crate::{
-    Credentials, Secret,
+    Credentials,
     net::{aside::aside, tls::Binding},
 };
 

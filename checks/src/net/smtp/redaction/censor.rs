@@ -1,10 +1,8 @@
 //! What of a server's words is shown: a text out of which the secret may be read is withheld.
 
-use super::{
-    super::reply::{self, Line},
-    Knowledge, REDACTED, Redaction, formed,
-    opaque::without_opaque,
-};
+use syntax::reply::{self, Line};
+
+use super::{Knowledge, REDACTED, Redaction, formed, opaque::without_opaque};
 
 /// What stands where a text stood that a secret may be read out of.
 const WITHHELD: &str = "(withheld: it may hold the password)";

@@ -4,36 +4,39 @@ use std::collections::HashSet;
 
 /// A parsed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tags(Vec<Tag>);
+pub struct Tags(Vec<Tag>);
 
 /// One tag: the name as written, the value with folding white space taken off its ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    pub(crate) name: String,
-    pub(crate) value: String,
+pub struct Tag {
+    /// The name as written.
+    pub name: String,
+    /// The value, without folding white space at its ends.
+    pub value: String,
     /// The octet of the record, counted from 1, at which the name begins.
-    pub(crate) position: usize,
+    pub position: usize,
     /// The octet at which the value begins.
-    pub(crate) value_position: usize,
+    pub value_position: usize,
 }
 
 /// What the grammar does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TagError {
+pub struct TagError {
     /// The octet of the record, counted from 1, at which the culprit begins.
-    pub(crate) position: usize,
-    pub(crate) reason: String,
+    pub position: usize,
+    /// What is wrong, in words.
+    pub reason: String,
 }
 
 impl Tags {
     /// The list, where one mistake spoils the whole (RFC 6376 section 3.2).
-    pub(crate) fn parse(text: &str) -> Result<Self, TagError> {
+    pub fn parse(text: &str) -> Result<Self, TagError> {
         let (tags, errors) = Self::tolerant(text);
         errors.into_iter().next().map_or(Ok(tags), Err)
     }
 
     /// The tags that can be read, the first of those with the same name, and every mistake (RFC 9989 section 4.8).
-    pub(crate) fn tolerant(text: &str) -> (Self, Vec<TagError>) {
+    pub fn tolerant(text: &str) -> (Self, Vec<TagError>) {
         let (mut tags, mut errors) = (Self(Vec::new()), Vec::new());
         let mut known = HashSet::new();
         let mut offset = 0;
@@ -56,12 +59,12 @@ impl Tags {
     }
 
     /// The tags, as they stand.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tag> {
+    pub fn iter(&self) -> impl Iterator<Item = &Tag> {
         self.0.iter()
     }
 
     /// The value of a tag.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|tag| tag.name == name).map(|tag| tag.value.as_str())
     }
 }
@@ -92,7 +95,7 @@ fn is_tag_name(name: &str) -> bool {
 }
 
 /// As much of a text as one can read.
-pub(crate) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

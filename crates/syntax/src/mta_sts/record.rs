@@ -2,16 +2,17 @@
 
 use std::time::SystemTime;
 
-use crate::{report::timestamp, versioned};
+use crate::{fields, text::timestamp};
 
-pub(super) const VERSION: &str = "STSv1";
+/// The version that the record begins with.
+pub const VERSION: &str = "STSv1";
 
 /// 1*32(ALPHA / DIGIT), RFC 8461 section 3.1.
 const LONGEST_ID: usize = 32;
 
 /// The policy's id in a record that begins with `v=STSv1;`, or what is wrong and where.
-pub(super) fn id(text: &str) -> Result<String, String> {
-    let fields = versioned::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
+pub fn id(text: &str) -> Result<String, String> {
+    let fields = fields::fields(text).map_err(|error| format!("{}, at octet {}", error.reason, error.position))?;
     for field in fields.iter().skip(1) {
         if let Some(odd) = field.value.chars().find(|c| matches!(c, ' ' | '\t' | '=')) {
             return Err(format!("{}= holds the character {odd:?}, at octet {}", field.name, field.position));
@@ -32,9 +33,9 @@ pub(super) fn id(text: &str) -> Result<String, String> {
 }
 
 /// The record as it was meant: with the id of `text` as far as it can be kept, else with the time.
-pub(super) fn corrected(text: &str, now: SystemTime) -> String {
+pub fn corrected(text: &str, now: SystemTime) -> String {
     let only_plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).take(LONGEST_ID).collect::<String>();
-    let word = versioned::spotted(text, "id").and_then(|value| value.split_whitespace().next());
+    let word = fields::spotted(text, "id").and_then(|value| value.split_whitespace().next());
     let id = word.map(only_plain).filter(|id| !id.is_empty()).unwrap_or_else(|| only_plain(&timestamp(now)));
     format!("v={VERSION}; id={id};")
 }

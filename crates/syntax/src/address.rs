@@ -1,25 +1,32 @@
 //! IP addresses as receivers see them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use hickory_resolver::proto::rr::RecordType;
+use hickory_proto::rr::RecordType;
 
 /// `ipv4` or `ipv6`, as Postfix's `inet_protocols` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Family {
+pub enum Family {
+    /// Addresses of 32 bits, in A records.
     Ipv4,
+    /// Addresses of 128 bits, in AAAA records.
     Ipv6,
 }
 
 impl Family {
-    pub(crate) const BOTH: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+    /// Both families, IPv4 first.
+    pub const BOTH: [Self; 2] = [Self::Ipv4, Self::Ipv6];
 
-    pub(crate) fn of(address: IpAddr) -> Self {
+    /// The family that `address` belongs to.
+    pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
 
     /// The word of `inet_protocols`.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4",
             Self::Ipv6 => "ipv6",
@@ -27,7 +34,7 @@ impl Family {
     }
 
     /// The family's name in a sentence.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
@@ -35,7 +42,7 @@ impl Family {
     }
 
     /// The type of the records that hold such addresses.
-    pub(crate) fn record_type(self) -> RecordType {
+    pub fn record_type(self) -> RecordType {
         match self {
             Self::Ipv4 => RecordType::A,
             Self::Ipv6 => RecordType::AAAA,
@@ -43,9 +50,42 @@ impl Family {
     }
 }
 
+/// Postfix's `inet_protocols`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocols {
+    /// Both.
+    #[default]
+    All,
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl Protocols {
+    /// Whether addresses of this family are used.
+    pub fn include(self, family: Family) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ipv4 => family == Family::Ipv4,
+            Self::Ipv6 => family == Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        })
+    }
+}
+
 /// Why no receiver can see `address`, if none can: the IANA special-purpose registries (RFC 6890), except that
 /// documentation ranges count as public, so that worlds can be made of them.
-pub(crate) fn unseen(address: IpAddr) -> Option<&'static str> {
+pub fn unseen(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => unseen_v4(address),
         IpAddr::V6(address) => unseen_v6(address),

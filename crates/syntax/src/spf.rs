@@ -5,71 +5,91 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::macros::MacroString;
+use self::macros::MacroString;
+
+pub mod macros;
 
 /// A record that the grammar accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The record as published.
-    pub(crate) text: String,
+    pub text: String,
     /// The mechanisms with their qualifiers, in order.
-    pub(crate) directives: Vec<Directive>,
+    pub directives: Vec<Directive>,
     /// Where evaluation goes on when nothing matched.
-    pub(crate) redirect: Option<Modifier>,
+    pub redirect: Option<Modifier>,
     /// Where the text stands that explains a fail.
-    pub(crate) exp: Option<Modifier>,
+    pub exp: Option<Modifier>,
 }
 
 /// `-include:example.net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Directive {
+pub struct Directive {
     /// As published, qualifier included.
-    pub(crate) text: String,
-    pub(crate) qualifier: Qualifier,
-    pub(crate) mechanism: Mechanism,
+    pub text: String,
+    /// What a match means.
+    pub qualifier: Qualifier,
+    /// What is matched.
+    pub mechanism: Mechanism,
 }
 
 /// `redirect=example.net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Modifier {
+pub struct Modifier {
     /// As published.
-    pub(crate) text: String,
-    pub(crate) target: MacroString,
+    pub text: String,
+    /// The domain, macros included.
+    pub target: MacroString,
 }
 
 /// What a match means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Qualifier {
+pub enum Qualifier {
+    /// `+`, or none.
     Pass,
+    /// `-`
     Fail,
+    /// `~`
     Softfail,
+    /// `?`
     Neutral,
 }
 
 /// What is matched. A domain that is not named is the one whose record this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mechanism {
+pub enum Mechanism {
+    /// `all`: every address.
     All,
+    /// `include`: where that domain's record passes.
     Include(MacroString),
+    /// `a`: the addresses of a domain.
     A(Option<MacroString>, Prefixes),
+    /// `mx`: the addresses of a domain's exchanges.
     Mx(Option<MacroString>, Prefixes),
+    /// `ptr`: a validated name at or below a domain.
     Ptr(Option<MacroString>),
+    /// `ip4` or `ip6`: a network.
     Ip(Network),
+    /// `exists`: where the name has an A record.
     Exists(MacroString),
 }
 
 /// The prefix lengths of a `dual-cidr-length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Prefixes {
-    pub(crate) v4: u8,
-    pub(crate) v6: u8,
+pub struct Prefixes {
+    /// For IPv4 addresses, 0 to 32 bits.
+    pub v4: u8,
+    /// For IPv6 addresses, 0 to 128 bits.
+    pub v6: u8,
 }
 
 /// `192.0.2.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    pub(crate) address: IpAddr,
-    pub(crate) prefix: u8,
+pub struct Network {
+    /// Any address of the network, as published.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
 }
 
 /// What the grammar does not accept.
@@ -84,7 +104,7 @@ pub struct SyntaxError {
 }
 
 /// Whether a TXT record is an SPF record at all: the version, then a blank or nothing (section 4.5).
-pub(crate) fn is_spf(text: &[u8]) -> bool {
+pub fn is_spf(text: &[u8]) -> bool {
     match text.split_at_checked(6) {
         Some((version, rest)) => version.eq_ignore_ascii_case(b"v=spf1") && matches!(rest.first(), None | Some(b' ')),
         None => false,
@@ -134,12 +154,12 @@ impl Record {
     }
 
     /// The directive that always matches, if there is one; nothing behind it is ever reached.
-    pub(crate) fn all(&self) -> Option<&Directive> {
+    pub fn all(&self) -> Option<&Directive> {
         self.directives.iter().find(|directive| directive.mechanism == Mechanism::All)
     }
 
     /// The directives that can be reached: up to and including `all`.
-    pub(crate) fn reachable(&self) -> impl Iterator<Item = &Directive> {
+    pub fn reachable(&self) -> impl Iterator<Item = &Directive> {
         let mut ended = false;
         self.directives.iter().take_while(move |directive| {
             let reached = !ended;
@@ -149,7 +169,7 @@ impl Record {
     }
 
     /// The redirect, where it can be reached: `all` ends the record before it (section 6.1).
-    pub(crate) fn reachable_redirect(&self) -> Option<&Modifier> {
+    pub fn reachable_redirect(&self) -> Option<&Modifier> {
         self.redirect.as_ref().filter(|_| self.all().is_none())
     }
 }
@@ -169,7 +189,7 @@ impl Directive {
 
 impl Mechanism {
     /// Whether it asks DNS, and so counts as a lookup (section 4.6.4).
-    pub(crate) fn asks(&self) -> bool {
+    pub fn asks(&self) -> bool {
         !matches!(self, Self::All | Self::Ip(_))
     }
 
@@ -287,7 +307,7 @@ fn no_address(text: &str, family: &str) -> String {
 
 impl Prefixes {
     /// The network of this size around an address.
-    pub(crate) fn around(self, address: IpAddr) -> Network {
+    pub fn around(self, address: IpAddr) -> Network {
         let prefix = if address.is_ipv4() { self.v4 } else { self.v6 };
         Network { address, prefix }
     }
@@ -295,7 +315,7 @@ impl Prefixes {
 
 impl Network {
     /// The first address of the network.
-    pub(crate) fn base(&self) -> IpAddr {
+    pub fn base(&self) -> IpAddr {
         let prefix = u32::from(self.prefix);
         match self.address {
             IpAddr::V4(address) => {
@@ -308,7 +328,7 @@ impl Network {
     }
 
     /// Whether the address is of this family and in this network.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         let prefix = u32::from(self.prefix);
         match (self.address, address) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
@@ -351,11 +371,39 @@ mod tests {
     #[test]
     fn terms_that_the_grammar_accepts() {
         for term in [
-            "all", "+ALL", "-all", "~all", "?all", "a", "A/24", "a//64", "a/24//64", "a:example.net", "a:example.net/24",
-            "a:%{d}/0//0", "mx:example.net//128", "ptr", "ptr:example.net", "ip4:192.0.2.1", "ip4:192.0.2.0/24",
-            "ip6:2001:db8::/32", "ip6:::1", "ip6:::ffff:192.0.2.1/128", "exists:%{ir}.%{v}._spf.%{d2}", "include:a.example.",
-            "redirect=a.example", "exp=%{s}.example", "ra=postmaster", "rp=100", "rr=e:f", "moo.cow-far_out=man:dog/cat",
-            "x=", "x=%{c}%{r}%{t}", "a:foo:bar/baz.example.com", "a:example.xn--zckzah", "a:a.b-c",
+            "all",
+            "+ALL",
+            "-all",
+            "~all",
+            "?all",
+            "a",
+            "A/24",
+            "a//64",
+            "a/24//64",
+            "a:example.net",
+            "a:example.net/24",
+            "a:%{d}/0//0",
+            "mx:example.net//128",
+            "ptr",
+            "ptr:example.net",
+            "ip4:192.0.2.1",
+            "ip4:192.0.2.0/24",
+            "ip6:2001:db8::/32",
+            "ip6:::1",
+            "ip6:::ffff:192.0.2.1/128",
+            "exists:%{ir}.%{v}._spf.%{d2}",
+            "include:a.example.",
+            "redirect=a.example",
+            "exp=%{s}.example",
+            "ra=postmaster",
+            "rp=100",
+            "rr=e:f",
+            "moo.cow-far_out=man:dog/cat",
+            "x=",
+            "x=%{c}%{r}%{t}",
+            "a:foo:bar/baz.example.com",
+            "a:example.xn--zckzah",
+            "a:a.b-c",
         ] {
             let record = Record::parse(format!("v=spf1 {term}").as_bytes());
             assert!(record.is_ok(), "{term}: {record:?}");
@@ -365,12 +413,56 @@ mod tests {
     #[test]
     fn terms_that_it_does_not() {
         for term in [
-            "all:x", "-all/8", "a/33", "a//129", "a/024", "a/", "a//", "a:/24", "a:", "a:museum", "a:192.0.2.1", "a:example.-com",
-            "a:example.com:8080", "a:example.com/x", "mx/x", "ptr/24", "ptr:", "ip4", "ip4:", "ip4:192.0.2", "ip4:192.0.2.999",
-            "ip4:192.0.2.1/33", "ip4:192.0.2.1/032", "ip4:192.0.2.1/", "ip4:2001:db8::1", "ip6:192.0.2.1", "ip6:2001:db8::1//64",
-            "ip6:2001:db8::/129", "include", "include:", "include:x", "exists", "exists:%{x}.example", "exists:%{d", "exists:%.example",
-            "redirect=", "redirect=-all", "exp=-all", "ipv4:192.0.2.1", "+-all", "=all", "1up=foo", "foo", "x=%", "redirect:a.example",
-            "exists:%{c}.example", "exists:%{d0}.example", "a=example.net,", "\tall", "caf\u{e9}",
+            "all:x",
+            "-all/8",
+            "a/33",
+            "a//129",
+            "a/024",
+            "a/",
+            "a//",
+            "a:/24",
+            "a:",
+            "a:museum",
+            "a:192.0.2.1",
+            "a:example.-com",
+            "a:example.com:8080",
+            "a:example.com/x",
+            "mx/x",
+            "ptr/24",
+            "ptr:",
+            "ip4",
+            "ip4:",
+            "ip4:192.0.2",
+            "ip4:192.0.2.999",
+            "ip4:192.0.2.1/33",
+            "ip4:192.0.2.1/032",
+            "ip4:192.0.2.1/",
+            "ip4:2001:db8::1",
+            "ip6:192.0.2.1",
+            "ip6:2001:db8::1//64",
+            "ip6:2001:db8::/129",
+            "include",
+            "include:",
+            "include:x",
+            "exists",
+            "exists:%{x}.example",
+            "exists:%{d",
+            "exists:%.example",
+            "redirect=",
+            "redirect=-all",
+            "exp=-all",
+            "ipv4:192.0.2.1",
+            "+-all",
+            "=all",
+            "1up=foo",
+            "foo",
+            "x=%",
+            "redirect:a.example",
+            "exists:%{c}.example",
+            "exists:%{d0}.example",
+            "a=example.net,",
+            "\tall",
+            "caf\u{e9}",
         ] {
             let record = Record::parse(format!("v=spf1 {term}").as_bytes());
             // An unknown modifier may be called anything.

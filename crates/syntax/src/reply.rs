@@ -4,52 +4,57 @@ use std::{collections::HashSet, fmt};
 
 /// A reply of an SMTP server: its code, and the text of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
-    pub(crate) code: u16,
-    pub(crate) lines: Vec<String>,
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// The text of each line, without its code.
+    pub lines: Vec<String>,
 }
 
 /// One line of a reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
-    pub(super) code: u16,
-    pub(super) is_last: bool,
-    pub(super) text: &'a str,
+pub struct Line<'a> {
+    /// The three digits.
+    pub code: u16,
+    /// Whether no further line follows.
+    pub is_last: bool,
+    /// What follows the code.
+    pub text: &'a str,
 }
 
 impl Reply {
     /// 2yz: done.
-    pub(crate) fn is_positive(&self) -> bool {
+    pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
     /// 4yz: ask again later (421 among them: the service is not available).
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         self.code / 100 == 4
     }
 
     /// 5yz: no.
-    pub(crate) fn is_negative(&self) -> bool {
+    pub fn is_negative(&self) -> bool {
         self.code / 100 == 5
     }
 
     /// The keywords of EHLO with their parameters, one a line (RFC 5321 section 4.1.1.1).
-    pub(crate) fn capabilities(&self) -> &[String] {
+    pub fn capabilities(&self) -> &[String] {
         self.lines.split_first().map_or(&[], |(_greeting, capabilities)| capabilities)
     }
 
     /// Whether EHLO offers `keyword`.
-    pub(crate) fn offers(&self, keyword: &str) -> bool {
+    pub fn offers(&self, keyword: &str) -> bool {
         self.parameters(keyword).next().is_some()
     }
 
     /// What EHLO says behind `keyword`, if it offers that.
-    pub(crate) fn parameter<'a>(&'a self, keyword: &'a str) -> Option<&'a str> {
+    pub fn parameter<'a>(&'a self, keyword: &'a str) -> Option<&'a str> {
         self.parameters(keyword).next()
     }
 
     /// The mechanisms of AUTH, in upper case (RFC 4954 section 3); some servers still write `AUTH=` before them.
-    pub(crate) fn mechanisms(&self) -> Vec<String> {
+    pub fn mechanisms(&self) -> Vec<String> {
         let mut known = HashSet::new();
         let words = self.parameters("AUTH").flat_map(str::split_whitespace).map(str::to_ascii_uppercase);
         words.filter(|word| known.insert(word.clone())).collect()
@@ -80,7 +85,7 @@ impl fmt::Display for Reply {
 }
 
 /// Three digits, the first from 2 to 5, then a hyphen on all lines but the last (RFC 5321 section 4.2).
-pub(super) fn line(text: &str) -> Option<Line<'_>> {
+pub fn line(text: &str) -> Option<Line<'_>> {
     let (digits, rest) = text.split_at_checked(3)?;
     if !digits.bytes().all(|octet| octet.is_ascii_digit()) || !digits.starts_with(['2', '3', '4', '5']) {
         return None;

@@ -15,7 +15,7 @@ impl Secret {
     }
 
     /// The secret itself, for the one command that sends it.
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

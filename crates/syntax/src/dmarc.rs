@@ -1,39 +1,51 @@
 //! A DMARC record (RFC 9989 section 4.7), and every mistake in it with its position.
 
-use super::uri::{self, Uri};
+pub use self::fault::Fault;
+use self::uri::Uri;
 use crate::tags::{Tag, TagError, Tags, shortened};
+
+mod fault;
+pub mod uri;
 
 /// How many mistakes are told of.
 const MOST_FAULTS: usize = 50;
 
 /// What a domain owner asks for where DMARC does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Policy {
+pub enum Policy {
+    /// `none`: deliver as if there were no record.
     None,
+    /// `quarantine`: treat as suspicious.
     Quarantine,
+    /// `reject`: refuse in the SMTP dialogue.
     Reject,
 }
 
 /// Whether identifiers must be the same as the From domain, or of the same organization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Alignment {
+pub enum Alignment {
+    /// `r`: the same organizational domain.
     #[default]
     Relaxed,
+    /// `s`: the same domain.
     Strict,
 }
 
 /// Whether the domain is a public suffix; where it does not say (`u`), the tree walk decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Psd {
+pub enum Psd {
+    /// `y`: it is a public suffix.
     Yes,
+    /// `n`: it is an organizational domain.
     No,
+    /// `u`, or no tag.
     #[default]
     Unsaid,
 }
 
 /// Whom a policy is for (RFC 9989 section 4.10.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub enum Whom {
     /// The domain at which the record stands: `p`.
     Domain,
     /// A domain below it: `sp`.
@@ -44,51 +56,51 @@ pub(crate) enum Whom {
 
 /// A record that receivers read, whatever they make of its tags.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub struct Record {
     /// As published, what is no UTF-8 as question marks.
-    pub(crate) text: String,
-    pub(crate) adkim: Alignment,
-    pub(crate) aspf: Alignment,
-    pub(crate) psd: Psd,
+    pub text: String,
+    /// How DKIM has to align.
+    pub adkim: Alignment,
+    /// How SPF has to align.
+    pub aspf: Alignment,
+    /// Whether the domain calls itself a public suffix.
+    pub psd: Psd,
     /// `t=y`: receivers are asked to go one level lower.
-    pub(crate) testing: bool,
-    pub(crate) p: Option<Policy>,
-    pub(crate) sp: Option<Policy>,
-    pub(crate) np: Option<Policy>,
+    pub testing: bool,
+    /// The policy for the domain itself.
+    pub p: Option<Policy>,
+    /// The policy for the domains below it.
+    pub sp: Option<Policy>,
+    /// The policy for names below it that do not exist.
+    pub np: Option<Policy>,
     /// Where aggregate reports are asked for.
-    pub(crate) rua: Vec<Uri>,
+    pub rua: Vec<Uri>,
     /// Where failure reports are asked for.
-    pub(crate) ruf: Vec<Uri>,
+    pub ruf: Vec<Uri>,
     /// The mistakes, in the order of the record.
-    pub(crate) faults: Vec<Fault>,
+    pub faults: Vec<Fault>,
     /// What is no mistake but worth a word.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
     /// Whether `sp` or `np` has a value that means nothing.
     is_spoiled: bool,
 }
 
-/// A mistake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// The octet of the record, counted from 1.
-    pub(crate) position: usize,
-    pub(crate) reason: String,
-    /// Whether receivers pass over it without harm.
-    pub(crate) is_harmless: bool,
-}
-
 /// The tags of RFC 9989 section 4.7.
-pub(super) const TAGS: [&str; 11] = ["v", "p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "psd", "t"];
+pub const TAGS: [&str; 11] = ["v", "p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "psd", "t"];
 
 /// The tags that RFC 9989 removed (appendix C.5.2), with their old defaults (RFC 7489 section 6.3).
-pub(super) const REMOVED: [(&str, &str); 3] = [("pct", "100"), ("rf", "afrf"), ("ri", "86400")];
+pub const REMOVED: [(&str, &str); 3] = [("pct", "100"), ("rf", "afrf"), ("ri", "86400")];
 
 impl Policy {
-    pub(crate) fn parse(value: &str) -> Option<Self> {
-        [Self::None, Self::Quarantine, Self::Reject].into_iter().find(|policy| policy.word().eq_ignore_ascii_case(value))
+    /// The policy of a tag's value, read without case.
+    pub fn parse(value: &str) -> Option<Self> {
+        [Self::None, Self::Quarantine, Self::Reject]
+            .into_iter()
+            .find(|policy| policy.word().eq_ignore_ascii_case(value))
     }
 
-    pub(crate) fn word(self) -> &'static str {
+    /// The value as the tag has it.
+    pub fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Quarantine => "quarantine",
@@ -97,7 +109,7 @@ impl Policy {
     }
 
     /// One level below, as `t=y` asks for.
-    pub(crate) fn lowered(self) -> Self {
+    pub fn lowered(self) -> Self {
         match self {
             Self::None | Self::Quarantine => Self::None,
             Self::Reject => Self::Quarantine,
@@ -106,7 +118,7 @@ impl Policy {
 }
 
 /// The text of a record, octet for octet in place.
-pub(super) fn text(octets: &[u8]) -> String {
+pub fn text(octets: &[u8]) -> String {
     let as_ascii = |octet: &u8| if octet.is_ascii() { char::from(*octet) } else { '?' };
     String::from_utf8(octets.to_vec()).unwrap_or_else(|_| octets.iter().map(as_ascii).collect())
 }
@@ -121,12 +133,12 @@ fn behind_version(text: &str) -> Option<&str> {
 }
 
 /// Whether a text is a DMARC record to receivers: all others are discarded (RFC 9989 section 4.10).
-pub(crate) fn is_dmarc(octets: &[u8]) -> bool {
+pub fn is_dmarc(octets: &[u8]) -> bool {
     behind_version(&text(octets)).is_some()
 }
 
 /// Whether a text that is no DMARC record was plainly meant as one.
-pub(super) fn is_meant(octets: &[u8]) -> bool {
+pub fn is_meant(octets: &[u8]) -> bool {
     let lower = text(octets).to_ascii_lowercase();
     let squeezed: String = lower.chars().filter(|c| !c.is_whitespace()).collect();
     let is_other = squeezed.starts_with("v=") && !squeezed.starts_with("v=dmarc");
@@ -135,7 +147,7 @@ pub(super) fn is_meant(octets: &[u8]) -> bool {
 }
 
 /// Why a text that was meant as a DMARC record is none.
-pub(super) fn objection(octets: &[u8]) -> TagError {
+pub fn objection(octets: &[u8]) -> TagError {
     let text = text(octets);
     let wrong = |position: usize, reason: &str| TagError { position: position + 1, reason: reason.to_owned() };
     let Some(version) = text.strip_prefix('v') else {
@@ -170,12 +182,12 @@ pub(super) fn objection(octets: &[u8]) -> TagError {
 
 impl Record {
     /// The value of a tag that RFC 9989 removed, for those who still go by it.
-    pub(crate) fn removed(&self, name: &str) -> Option<String> {
+    pub fn removed(&self, name: &str) -> Option<String> {
         Tags::tolerant(&self.text).0.get(name).map(str::to_owned)
     }
 
     /// Reads a text, if it is a DMARC record at all.
-    pub(crate) fn parse(octets: &[u8]) -> Option<Self> {
+    pub fn parse(octets: &[u8]) -> Option<Self> {
         let text = text(octets);
         behind_version(&text)?;
         let (tags, errors) = Tags::tolerant(&text);
@@ -272,7 +284,7 @@ impl Record {
 
     /// The policy for `whom` and the tag that says so; `None` where receivers do no DMARC processing at all (RFC 9989
     /// section 4.10.1).
-    pub(crate) fn policy(&self, whom: Whom) -> (&'static str, Option<Policy>) {
+    pub fn policy(&self, whom: Whom) -> (&'static str, Option<Policy>) {
         let Some(p) = self.p.filter(|_| !self.is_spoiled) else {
             let is_reported = self.rua.iter().any(|uri| uri.target.is_ok());
             return ("p", is_reported.then_some(Policy::None));

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use hickory_resolver::proto::rr::Name as Wire;
+use hickory_proto::rr::Name as Wire;
 
 /// A domain name as DNS carries it: compared without case, shown in lower case and without the root dot.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,7 +101,8 @@ impl Name {
         self.0.is_root()
     }
 
-    pub(crate) fn wire(&self) -> &Wire {
+    /// The name as DNS messages carry it.
+    pub fn wire(&self) -> &Wire {
         &self.0
     }
 }

@@ -9,9 +9,9 @@ use crate::Name;
 
 /// A `macro-string`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MacroString {
+pub struct MacroString {
     /// As published.
-    pub(crate) text: String,
+    pub text: String,
     parts: Vec<Part>,
 }
 
@@ -38,29 +38,36 @@ struct Expand {
 
 /// What the letters stand for. `validated` is what `%{p}` stands for: the caller finds it out if it is needed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Values<'a> {
-    pub(crate) local_part: &'a [u8],
-    pub(crate) sender_domain: &'a [u8],
-    pub(crate) domain: &'a Name,
-    pub(crate) ip: IpAddr,
-    pub(crate) helo: &'a [u8],
-    pub(crate) validated: &'a str,
-    pub(crate) now: SystemTime,
+pub struct Values<'a> {
+    /// `%{l}`
+    pub local_part: &'a [u8],
+    /// `%{o}`
+    pub sender_domain: &'a [u8],
+    /// `%{d}`
+    pub domain: &'a Name,
+    /// `%{i}`
+    pub ip: IpAddr,
+    /// `%{h}`
+    pub helo: &'a [u8],
+    /// `%{p}`
+    pub validated: &'a str,
+    /// `%{t}`
+    pub now: SystemTime,
 }
 
 impl MacroString {
     /// Any `macro-string`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         Self::of_letters(text, b"slodiphv")
     }
 
     /// An `explain-string`, in which blanks and three more letters are allowed.
-    pub(crate) fn explanation(text: &str) -> Result<Self, String> {
+    pub fn explanation(text: &str) -> Result<Self, String> {
         Self::of_letters(text, b"slodiphvcrt")
     }
 
     /// A `domain-spec`: it ends in a macro or in a top-level label.
-    pub(crate) fn domain_spec(text: &str) -> Result<Self, String> {
+    pub fn domain_spec(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("the domain is missing (a blank before it?)".to_owned());
         }
@@ -98,12 +105,12 @@ impl MacroString {
     }
 
     /// Whether the value depends on a letter among `letters`.
-    pub(crate) fn uses(&self, letters: &[u8]) -> bool {
+    pub fn uses(&self, letters: &[u8]) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Expand(expand) if letters.contains(&expand.letter)))
     }
 
     /// The text with every macro replaced by its value.
-    pub(crate) fn expand(&self, values: &Values<'_>) -> Vec<u8> {
+    pub fn expand(&self, values: &Values<'_>) -> Vec<u8> {
         let mut text = Vec::new();
         for part in &self.parts {
             match part {
@@ -192,7 +199,13 @@ impl Expand {
             b'd' => values.domain.to_string().into_bytes(),
             b'i' => nibbles(values.ip).into_bytes(),
             b'p' => values.validated.as_bytes().to_vec(),
-            b'v' => if values.ip.is_ipv4() { b"in-addr".to_vec() } else { b"ip6".to_vec() },
+            b'v' => {
+                if values.ip.is_ipv4() {
+                    b"in-addr".to_vec()
+                } else {
+                    b"ip6".to_vec()
+                }
+            }
             b'h' => values.helo.to_vec(),
             b'c' => values.ip.to_string().into_bytes(),
             b't' => values.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string().into_bytes(),
@@ -225,7 +238,7 @@ fn escaped(text: &[u8]) -> Vec<u8> {
 
 /// The name that an expanded `domain-spec` means; labels are taken off the left until it is short enough
 /// (section 7.3). `None` where DNS cannot carry it.
-pub(crate) fn target(expanded: &[u8]) -> Option<Name> {
+pub fn target(expanded: &[u8]) -> Option<Name> {
     let mut text = expanded.strip_suffix(b".").unwrap_or(expanded);
     while text.len() > 253 {
         let dot = text.iter().position(|octet| *octet == b'.')?;

@@ -6,27 +6,35 @@ use crate::Name;
 
 /// A policy that senders can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Policy {
-    pub(super) mode: Mode,
-    pub(super) max_age: u64,
-    pub(super) patterns: Vec<String>,
+pub struct Policy {
+    /// What senders do with it.
+    pub mode: Mode,
+    /// How long senders may keep it, in seconds.
+    pub max_age: u64,
+    /// The exchanges it allows: names, or `*.` and a name.
+    pub patterns: Vec<String>,
     /// What senders overlook.
-    pub(super) oddities: Vec<Remark>,
+    pub oddities: Vec<Remark>,
 }
 
 /// What senders do where an exchange does not fit the policy (RFC 8461 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum Mode {
+    /// They do not deliver.
     Enforce,
+    /// They deliver, and report.
     Testing,
+    /// They deliver.
     None,
 }
 
 /// Something about a line; 0 is the policy as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remark {
-    pub(super) line: usize,
-    pub(super) what: String,
+pub struct Remark {
+    /// The number of the line, counted from 1.
+    pub line: usize,
+    /// The remark, in words.
+    pub what: String,
 }
 
 /// What the lines have told so far.
@@ -41,7 +49,8 @@ struct Reader {
 }
 
 impl Mode {
-    pub(super) fn word(self) -> &'static str {
+    /// The value of `mode`.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
             Self::Testing => "testing",
@@ -65,7 +74,7 @@ impl fmt::Display for Remark {
 
 impl Policy {
     /// Reads a policy; an error is everything that is wrong with it.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Vec<Remark>> {
+    pub fn parse(body: &[u8]) -> Result<Self, Vec<Remark>> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let line = body.iter().take(error.valid_up_to()).filter(|octet| **octet == b'\n').count() + 1;
             vec![Remark { line, what: "not UTF-8".to_owned() }]
@@ -86,14 +95,14 @@ impl Policy {
     }
 
     /// Whether `exchange` fits one of the patterns.
-    pub(super) fn covers(&self, exchange: &Name) -> bool {
+    pub fn covers(&self, exchange: &Name) -> bool {
         self.patterns.iter().any(|pattern| matches(pattern, exchange))
     }
 }
 
 /// Whether `exchange` fits `pattern`; an asterisk stands for the whole first label and for no more (RFC 8461 section
 /// 4.1, RFC 6125 section 6.4).
-pub(super) fn matches(pattern: &str, exchange: &Name) -> bool {
+pub fn matches(pattern: &str, exchange: &Name) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => exchange.depth() > 1 && exchange.parent().to_string().eq_ignore_ascii_case(parent),
         None => exchange.to_string().eq_ignore_ascii_case(pattern),
@@ -160,7 +169,9 @@ impl Reader {
             "mode" if Mode::from_word(value).is_none() => {
                 Err(format!("mode is {:?}, not enforce, testing or none", shortened(value)))
             }
-            "max_age" if !is_max_age(value) => Err(format!("max_age is {:?}, not a number of seconds", shortened(value))),
+            "max_age" if !is_max_age(value) => {
+                Err(format!("max_age is {:?}, not a number of seconds", shortened(value)))
+            }
             _ => Ok(()),
         }
     }
@@ -169,7 +180,8 @@ impl Reader {
         /// version, mode, max_age, mx
         const MOST_MISSING: usize = 4;
         let mode = self.mode.as_deref().and_then(Mode::from_word);
-        let max_age = self.max_age.as_deref().filter(|digits| is_max_age(digits)).and_then(|digits| digits.parse().ok());
+        let max_age =
+            self.max_age.as_deref().filter(|digits| is_max_age(digits)).and_then(|digits| digits.parse().ok());
         let mut missing: Vec<&str> = [("version", &self.version), ("mode", &self.mode), ("max_age", &self.max_age)]
             .into_iter()
             .filter_map(|(key, value)| value.is_none().then_some(key))
@@ -205,9 +217,7 @@ fn is_max_age(value: &str) -> bool {
 
 fn is_key(key: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    (1..=32).contains(&key.len())
-        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && key.chars().all(is_inner)
+    (1..=32).contains(&key.len()) && key.starts_with(|c: char| c.is_ascii_alphanumeric()) && key.chars().all(is_inner)
 }
 
 /// The key that an unknown one looks like.
@@ -299,20 +309,38 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line() {
         for (body, told) in [
             ("", "the policy is empty"),
-            ("<!DOCTYPE html>\n<p>Hi</p>\n", "line 1: \"<!DOCTYPE html>\" is no key: value; version, mode, max_age, mx are missing"),
+            (
+                "<!DOCTYPE html>\n<p>Hi</p>\n",
+                "line 1: \"<!DOCTYPE html>\" is no key: value; version, mode, max_age, mx are missing",
+            ),
             ("version: STSv1\nmode: enforce\nmx: a.test\n", "max_age is missing"),
             ("version: STSv1\nmode: enforce\nmax_age: 86400\n", "mx is missing"),
             ("version: STSv2\nmode: none\nmax_age: 1", "line 1: version is \"STSv2\", not STSv1"),
-            ("version: STSv1\nmode: Enforce\nmx: a.test\nmax_age: 1", "line 2: mode is \"Enforce\", not enforce, testing or none"),
-            ("version: STSv1\nMode: none\nmax_age: 1", "mode, mx are missing; line 2: unknown key Mode, mode is meant?"),
+            (
+                "version: STSv1\nmode: Enforce\nmx: a.test\nmax_age: 1",
+                "line 2: mode is \"Enforce\", not enforce, testing or none",
+            ),
+            (
+                "version: STSv1\nMode: none\nmax_age: 1",
+                "mode, mx are missing; line 2: unknown key Mode, mode is meant?",
+            ),
             ("version: STSv1\nmode: none\nmax_age: 1 week", "line 3: max_age is \"1 week\", not a number of seconds"),
-            ("version: STSv1\nmode: none\nmax_age: 12345678901", "line 3: max_age is \"12345678901\", not a number of seconds"),
+            (
+                "version: STSv1\nmode: none\nmax_age: 12345678901",
+                "line 3: max_age is \"12345678901\", not a number of seconds",
+            ),
             ("version: STSv1\nmode: none\nmax_age: -1", "line 3: max_age is \"-1\", not a number of seconds"),
             ("version: STSv1\nmode none\nmode: none\nmax_age: 1", "line 2: \"mode none\" is no key: value"),
             ("version: STSv1\n mode: none\nmode: none\nmax_age: 1", "line 2: \" mode\" is no key"),
             ("version: STSv1\nmode : none\nmode: none\nmax_age: 1", "line 2: \"mode \" is no key"),
-            ("\u{feff}version: STSv1\nversion: STSv1\nmode: none\nmax_age: 1", "line 1: a byte order mark stands before the first key"),
-            ("version: STSv1\rmode: none\rmax_age: 1\r", "line 1: lines end with CR alone; version, mode, max_age, mx are missing"),
+            (
+                "\u{feff}version: STSv1\nversion: STSv1\nmode: none\nmax_age: 1",
+                "line 1: a byte order mark stands before the first key",
+            ),
+            (
+                "version: STSv1\rmode: none\rmax_age: 1\r",
+                "line 1: lines end with CR alone; version, mode, max_age, mx are missing",
+            ),
         ] {
             assert_eq!(wrong(body), told, "{body}");
         }

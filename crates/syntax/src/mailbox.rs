@@ -17,17 +17,17 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// `local` at `domain`: a role of the domain's own.
-    pub(crate) fn new(local: &str, domain: &Name) -> Self {
+    pub fn new(local: &str, domain: &Name) -> Self {
         Self { local: local.to_owned(), domain: domain.clone() }
     }
 
     /// The domain.
-    pub(crate) fn domain(&self) -> &Name {
+    pub fn domain(&self) -> &Name {
         &self.domain
     }
 
     /// Whether only a server with SMTPUTF8 takes it (RFC 6531 section 3.3); the domain goes as A-labels.
-    pub(crate) fn needs_utf8(&self) -> bool {
+    pub fn needs_utf8(&self) -> bool {
         !self.local.is_ascii()
     }
 }

@@ -1,6 +1,6 @@
 //! The URIs that reports are asked for at (RFC 9989 sections 4.6 and 4.8).
 
-use super::record::Fault;
+use super::fault::Fault;
 use crate::{
     Name,
     tags::{Tag, shortened},
@@ -11,16 +11,16 @@ const MOST: usize = 100;
 
 /// One URI of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Uri {
+pub struct Uri {
     /// As published, without an obsolete size.
-    pub(crate) text: String,
+    pub text: String,
     /// Where it leads, or what is wrong with it.
-    pub(crate) target: Result<Target, String>,
+    pub target: Result<Target, String>,
 }
 
 /// Where reports go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// By mail, to an address at this domain.
     Mail(Name),
     /// By a scheme that no receiver has to know.
@@ -28,7 +28,7 @@ pub(crate) enum Target {
 }
 
 /// The URIs of a tag, and what is wrong with them.
-pub(super) fn list(tag: &Tag) -> (Vec<Uri>, Vec<Fault>) {
+pub fn list(tag: &Tag) -> (Vec<Uri>, Vec<Fault>) {
     let (mut uris, mut faults) = (Vec::new(), Vec::new());
     let mut offset = tag.value_position;
     for part in tag.value.split(',') {
@@ -88,7 +88,8 @@ fn target(text: &str) -> Result<Target, String> {
     if rest.starts_with("//") {
         return Err("has slashes behind mailto:".to_owned());
     }
-    let address = decoded(rest.split('?').next().unwrap_or_default()).ok_or("has a % without two hexadecimal digits")?;
+    let address =
+        decoded(rest.split('?').next().unwrap_or_default()).ok_or("has a % without two hexadecimal digits")?;
     let (local, domain) = address.rsplit_once('@').ok_or("has no @")?;
     if local.is_empty() || local.contains('@') && !local.starts_with('"') {
         return Err("is no mail address".to_owned());
