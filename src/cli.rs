@@ -242,6 +242,9 @@ pub(crate) struct Identity {
     /// The reverse-path (MAIL FROM); '' for the empty one of a bounce, which stands for postmaster at the HELO name
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, default_value = "")]
     pub(crate) from: String,
+    /// Also ask the library mail-auth, and show where it differs
+    #[arg(long)]
+    pub(crate) second_opinion: bool,
 }
 
 impl Identity {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use checks::{Evaluation, Sender, Verdict, check_host, net::Deadline, text};
+use checks::{Evaluation, Sender, Verdict, check_host, net::Deadline, second_opinion, text};
+use serde::Serialize;
 use syntax::text::line;
 
 use crate::{
@@ -18,6 +19,15 @@ use crate::{
     target,
 };
 
+/// What is told: our evaluation, and what mail-auth makes of the same sender where it was asked.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_opinion: Option<Verdict>,
+}
+
 /// Evaluates one sender and writes what came of it.
 pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options) -> anyhow::Result<ExitCode> {
     let sender = Sender::new(ip, identity.helo()?, &identity.from, Clock::from_environment()?.now);
@@ -25,9 +35,11 @@ pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options)
     let output = Output::open(options, deadline)?;
     let dns = target::dns(options, deadline)?;
     let evaluation = check_host(&dns, &sender).await;
+    let second_opinion = if identity.second_opinion { second_opinion(&dns, &sender).await } else { None };
+    let answer = Answer { evaluation: &evaluation, second_opinion };
     let written = output.write(|_, out| match options.format {
-        Format::Table => table(&evaluation, out),
-        Format::Json => json(&evaluation, out),
+        Format::Table => table(&answer, out),
+        Format::Json => json(&answer, out),
     });
     written.context("cannot write the evaluation")?;
     Ok(ExitCode::from(match evaluation.verdict {
@@ -37,7 +49,8 @@ pub(crate) async fn evaluate(ip: IpAddr, identity: &Identity, options: &Options)
     }))
 }
 
-fn table(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
+fn table(answer: &Answer<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Answer { evaluation, second_opinion } = answer;
     writeln!(out, "{BOLD}{}{BOLD:#}", evaluation.verdict)?;
     writeln!(out, "{} at {}", line(&evaluation.because()), line(&evaluation.path.join(" → ")))?;
     if let Some(explanation) = &evaluation.explanation {
@@ -45,10 +58,15 @@ fn table(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out)?;
     evaluation.transcript().lines().try_for_each(|step| writeln!(out, "{}", line(step)))?;
-    writeln!(out, "{DIM}{} of 10 lookups, {} of 2 void{DIM:#}", evaluation.lookups, evaluation.void_lookups)
+    writeln!(out, "{DIM}{} of 10 lookups, {} of 2 void{DIM:#}", evaluation.lookups, evaluation.void_lookups)?;
+    match second_opinion {
+        Some(other) if *other == evaluation.verdict => writeln!(out, "{DIM}mail-auth agrees: {other}{DIM:#}"),
+        Some(other) => writeln!(out, "mail-auth differs: {other}"),
+        None => Ok(()),
+    }
 }
 
-fn json(evaluation: &Evaluation, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &text::value(serde_json::to_value(evaluation)?))?;
+fn json(answer: &Answer<'_>, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &text::value(serde_json::to_value(answer)?))?;
     writeln!(out)
 }

@@ -572,3 +572,22 @@ async fn a_refused_login_is_not_tried_again_within_a_minute() {
     assert_eq!(refused(&theatre, &cache, "alice", NOW + 64, &[]).await["status"], "fail");
     assert_eq!(refused(&theatre, &cache, "alice", NOW + 65, &[]).await["status"], "unknown");
 }
+
+#[tokio::test]
+async fn a_second_opinion_on_spf_is_asked_for_where_it_is_wanted() {
+    // Two records are a permanent error (RFC 7208 section 4.5); mail-auth takes the first that it can read.
+    let zone = "example.com TXT \"v=spf1 ip4:192.0.2.1 -all\"\nexample.com TXT \"v=spf1 ip4:192.0.2.1 ~all\"\n";
+    let server = fixtures::dns::Server::open(zone).unwrap();
+    let resolver = server.address().to_string();
+    let args = ["spf", "192.0.2.1", "--from", "jira@example.com", "--resolver", &resolver];
+    let asked = async |more: &[&str]| {
+        let mut program = program();
+        program.args(args).args(more);
+        tokio::task::spawn_blocking(move || stdout(&program.output().unwrap())).await.unwrap()
+    };
+    let evaluation: Value = serde_json::from_str(&asked(&["--format", "json"]).await).unwrap();
+    assert_eq!((&evaluation["result"], &evaluation["second_opinion"]), (&"permerror".into(), &Value::Null));
+    let evaluation: Value = serde_json::from_str(&asked(&["--format", "json", "--second-opinion"]).await).unwrap();
+    assert_eq!((&evaluation["result"], &evaluation["second_opinion"]), (&"permerror".into(), &"pass".into()));
+    assert!(asked(&["--second-opinion"]).await.contains("mail-auth differs: pass"));
+}

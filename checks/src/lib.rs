@@ -26,7 +26,7 @@ pub use dkim::{PublicKey, SignerKey};
 pub use dnsbl::{RETIRED_BLOCKLISTS, retired};
 pub use finding::{Abstain, Evidence, Facts, Finding, Findings, Fix, Status};
 pub use guard::{Admission, Guard, Ticket};
-pub use message::Message;
+pub use message::{Message, second_opinion};
 pub use plan::{Plan, UnknownId};
 pub use provider::services;
 pub use report::{Counts, Report};

@@ -12,10 +12,12 @@ use crate::{Abstain, Context};
 mod body;
 pub(crate) mod field;
 mod policy;
+mod second_opinion;
 mod sender;
 mod signature;
 mod verified;
 
+pub use self::second_opinion::second_opinion;
 pub(crate) use self::{policy::dmarc, sender::spf, signature::signatures};
 
 /// How many signatures of a message are looked at; receivers have limits too.

@@ -27,7 +27,6 @@ mod evaluation;
 mod fix;
 mod lint;
 mod provider;
-mod second_opinion;
 mod sender;
 mod tree;
 

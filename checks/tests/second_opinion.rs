@@ -16,8 +16,9 @@
 use std::time::{Duration, SystemTime};
 
 use mail_preflight_checks::{
-    Context, Plan, Target,
-    net::{Deadline, Net, dns::Dns},
+    Sender, check_host,
+    net::{Deadline, dns::Dns},
+    second_opinion,
 };
 use proptest::prelude::*;
 
@@ -294,14 +295,10 @@ async fn the_second_opinion_differs_where_it_is_known_to() {
 /// What RFC 7208 and the library say about `postmaster@example.com`.
 async fn verdicts(zone: &str, ip: &str) -> (String, String) {
     let server = fixtures::dns::Server::open(zone).unwrap_or_else(|error| panic!("{error:#}\n{zone}"));
-    let deadline = Deadline::after(Duration::from_secs(30));
-    let target =
-        Target { domains: vec!["example.com".parse().unwrap()], ips: vec![ip.parse().unwrap()], ..Target::default() };
-    let net = Net::new(Dns::new(vec![server.address()], deadline), deadline);
-    let cx = Context { target, net, now: SystemTime::UNIX_EPOCH };
-    let findings = Plan::new(&["spf.sender".to_owned()], &[]).unwrap().run(&cx, |_| {}).await;
-    let fact = |name: &str| findings[0].facts[name].as_str().unwrap().to_owned();
-    (fact("result"), fact("mail_auth"))
+    let dns = Dns::new(vec![server.address()], Deadline::after(Duration::from_secs(30)));
+    let sender = Sender::new(ip.parse().unwrap(), "example.com", "postmaster@example.com", SystemTime::UNIX_EPOCH);
+    let (ours, theirs) = (check_host(&dns, &sender).await, second_opinion(&dns, &sender).await);
+    (ours.verdict.to_string(), theirs.unwrap().to_string())
 }
 
 /// Terms that no row above is about. Includes lead only onwards, one deep and with `+`: nothing is void, nothing loops.

@@ -150,7 +150,7 @@ async fn output(cx: &Context, sent: &str, verdict: Verdict) -> Option<DmarcOutpu
     let bridge = Bridge::open(&cx.net.dns).await.ok()?;
     let authenticator = MessageAuthenticator(bridge.resolver()?);
     let parameters = DmarcParameters::new(&parsed, &outputs, sent, &spf);
-    Some(bridge.while_serving(authenticator.verify_dmarc(Parameters::from(parameters))).await.0)
+    Some(bridge.while_serving(authenticator.verify_dmarc(Parameters::from(parameters))).await)
 }
 
 fn word(policy: Policy) -> &'static str {

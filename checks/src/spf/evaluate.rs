@@ -2,7 +2,7 @@
 //!
 //! The records that `include` and `redirect` lead to are frames on a stack of our own: no input makes it deep.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use futures_util::future::{join, join_all};
 use hickory_resolver::proto::rr::RecordType;
@@ -94,6 +94,12 @@ impl Sender {
         }
     }
 
+    /// The client's address, the HELO name and the reverse-path, as they were given.
+    pub(crate) fn identities(&self) -> (IpAddr, String, String) {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (self.ip, text(&self.helo), format!("{}@{}", text(&self.local_part), text(&self.domain)))
+    }
+
     /// The client's address.
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
@@ -130,7 +136,6 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         left_out: 0,
         matched: None,
         path: vec![String::from_utf8_lossy(&sender.domain).to_ascii_lowercase()],
-        asked: HashSet::new(),
         unanswered: Vec::new(),
     };
     let (verdict, reason) = match run.evaluate().await {
@@ -154,7 +159,6 @@ async fn term_by_term(dns: &Dns, sender: &Sender) -> Evaluation {
         explanation,
         trace: run.trace,
         left_out: run.left_out,
-        asked: run.asked,
         unanswered: unanswered.filter(|_| verdict != Verdict::Temperror),
     }
 }
@@ -170,7 +174,6 @@ struct Run<'a> {
     left_out: usize,
     matched: Option<String>,
     path: Vec<String>,
-    asked: HashSet<(Name, RecordType)>,
     /// What a `ptr` or `%{p}` was not told, and what a match would have made of the evaluation, where that is plain.
     unanswered: Vec<(Option<Verdict>, NoAnswer)>,
 }
@@ -431,7 +434,6 @@ impl Run<'_> {
     }
 
     async fn reply(&mut self, name: &Name, rtype: RecordType) -> Result<Answer, NoAnswer> {
-        self.asked.insert((name.clone(), rtype));
         self.dns.ask(name, rtype).await
     }
 

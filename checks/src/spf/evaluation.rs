@@ -1,11 +1,9 @@
 //! What an SPF evaluation came to, and how it is told.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
-use hickory_resolver::proto::rr::RecordType;
 use serde::Serialize;
 use syntax::{
-    Name,
     spf::Qualifier,
     text::{grouped, line},
 };
@@ -50,9 +48,6 @@ pub struct Evaluation {
     /// How many terms before the last the trace leaves out, because there are more than one reads.
     #[serde(skip_serializing_if = "is_none")]
     pub left_out: usize,
-    /// What was asked, whatever came of it.
-    #[serde(skip)]
-    pub(super) asked: HashSet<(Name, RecordType)>,
     /// What a `ptr` was not told, and would have ended otherwise: to a receiver that is "no match" (section 5.5), to us it is
     /// not found out.
     #[serde(skip)]

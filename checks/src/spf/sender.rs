@@ -12,7 +12,6 @@ use tokio::sync::OnceCell;
 use super::{
     Evaluation, Sender, Verdict, check_host, fix, needs_record,
     provider::{CHECKED, Provider, provider},
-    second_opinion::opinion,
     shown,
     tree::{Published, Tree, published},
 };
@@ -120,14 +119,7 @@ async fn judged(cx: &Context, domain: &Name, address: IpAddr, remedy: &Remedy) -
             }
         }
     };
-    let finding = traced(cx, domain, finding, &evaluation).await;
-    let sender = (ehlo_name(cx, domain), format!("postmaster@{domain}"));
-    let Some(opinion) = opinion(&cx.net.dns, address, &sender.0, &sender.1).await else { return finding };
-    // What only it asks is counted against what we ask for this sender, not against what happens to be asked by now.
-    let tree = Tree::fetch(cx, domain).await;
-    let alone =
-        opinion.questions.iter().filter(|question| !evaluation.asked.contains(question) && !tree.asks(question));
-    finding.fact("mail_auth", opinion.verdict.to_string()).fact("mail_auth_questions", alone.count())
+    traced(cx, domain, finding, &evaluation).await
 }
 
 /// Something on the way could not be found out.

@@ -181,11 +181,6 @@ impl Tree {
         }
     }
 
-    /// Whether a question is one of the tree's.
-    pub(super) fn asks(&self, question: &(Name, RecordType)) -> bool {
-        self.asked.contains(question)
-    }
-
     /// The domains that evaluation may reach, with what stands there, in the order of a walk.
     pub(super) fn walk(&self) -> Vec<(&Name, &Published)> {
         let mut seen: Vec<(&Name, &Published)> = Vec::new();

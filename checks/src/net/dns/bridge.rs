@@ -1,8 +1,6 @@
 //! A DNS server on loopback that answers from the one DNS layer: a library that asks by itself sees what we see.
 
 use std::{
-    cell::RefCell,
-    collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -16,10 +14,7 @@ use hickory_resolver::{
     Resolver, TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::runtime::TokioRuntimeProvider,
-    proto::{
-        op::{Message, ResponseCode},
-        rr::RecordType,
-    },
+    proto::op::{Message, ResponseCode},
 };
 use syntax::Name;
 use tokio::{
@@ -37,15 +32,13 @@ pub(crate) struct Bridge<'a> {
     dns: &'a Dns,
     udp: UdpSocket,
     tcp: TcpListener,
-    /// The questions that came.
-    asked: RefCell<HashSet<(Name, RecordType)>>,
 }
 
 impl<'a> Bridge<'a> {
     pub(crate) async fn open(dns: &'a Dns) -> io::Result<Self> {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        Ok(Self { dns, udp, tcp, asked: RefCell::default() })
+        Ok(Self { dns, udp, tcp })
     }
 
     /// Where it is over UDP, and where over TCP.
@@ -74,11 +67,11 @@ impl<'a> Bridge<'a> {
             .ok()
     }
 
-    /// What `client` comes to while it is served, and what it asked.
-    pub(crate) async fn while_serving<T>(&self, client: impl Future<Output = T>) -> (T, HashSet<(Name, RecordType)>) {
+    /// What `client` comes to while it is served.
+    pub(crate) async fn while_serving<T>(&self, client: impl Future<Output = T>) -> T {
         let (client, serve) = (std::pin::pin!(client), std::pin::pin!(self.serve()));
         match select(client, serve).await {
-            Either::Left((outcome, _)) => (outcome, self.asked.take()),
+            Either::Left((outcome, _)) => outcome,
             Either::Right((never, _)) => match never {},
         }
     }
@@ -119,7 +112,6 @@ impl<'a> Bridge<'a> {
         let query = Message::from_vec(query).ok()?;
         let asked = query.queries.first()?;
         let (name, rtype) = (Name::from(asked.name().clone()), asked.query_type());
-        self.asked.borrow_mut().insert((name.clone(), rtype));
         let mut failure = Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::ServFail);
         failure.add_query(asked.clone());
         match self.dns.message(&name, rtype).await {
