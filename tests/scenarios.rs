@@ -224,9 +224,10 @@ fn expect_no_question_twice(theatre: &Theatre) -> Result<(), Failed> {
 }
 
 /// What `args` says in its comments, written before the program was asked: `# expects: CHECK SUBJECT STATUS`, and
-/// `# exits: CODE`.
+/// `# exits: CODE`. A warning, a failure or an unknown that nobody promised breaks the promise too.
 fn expect_promises(folder: &Path, report: &Value, code: i32) -> Result<(), Failed> {
     let args = fs::read_to_string(folder.join("args"))?;
+    let mut promised = BTreeSet::new();
     for promise in args.lines().filter_map(|line| line.strip_prefix("# expects:")) {
         let words: Vec<&str> = promise.split_whitespace().collect();
         let [check, subject @ .., status] = words.as_slice() else { return Err(format!("odd: {promise}").into()) };
@@ -236,6 +237,14 @@ fn expect_promises(folder: &Path, report: &Value, code: i32) -> Result<(), Faile
         let found = report["findings"].as_array().into_iter().flatten().find(is_meant);
         let seen = found.map_or("nothing", |finding| finding["status"].as_str().unwrap_or_default());
         expect(seen == *status, &format!("expected{promise}, seen: {seen}"))?;
+        promised.insert((*check, subject));
+    }
+    for finding in report["findings"].as_array().into_iter().flatten() {
+        let (check, status) = (finding["check"].as_str().unwrap_or_default(), &finding["status"]);
+        let subject = finding["subject"].as_str().map(str::to_owned);
+        let is_quiet = status == "pass" || status == "skip";
+        let promise = format!("# expects: {check} {} {status}", subject.as_deref().unwrap_or_default());
+        expect(is_quiet || promised.contains(&(check, subject)), &format!("nobody promised {promise}"))?;
     }
     for promised in args.lines().filter_map(|line| line.strip_prefix("# exits:")) {
         expect(promised.trim() == code.to_string(), &format!("expected exit {}, seen: {code}", promised.trim()))?;
