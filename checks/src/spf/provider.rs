@@ -65,7 +65,6 @@ pub(super) fn nearest_include(target: &Name) -> Option<Name> {
 }
 
 #[cfg(test)]
-
 mod tests {
     use super::*;
 
