@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use syntax::text::line;
 
-/// `value` with every string of it, and every name of a member, as [`line`] writes it.
+/// `value` with every string of it, and every name of a member, as [`line`](fn@line) writes it.
 pub fn value(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(line(&text)),
