@@ -135,7 +135,7 @@ async fn silent(cx: &Context, party: &Party, published: &Published, silence: &No
         let message = format!("{} is not signed: senders look for no TLSA record", party.host);
         return Ok(Finding::skip(message).saw([silence.evidence()]));
     }
-    let unchecked = match silence.is_server_failure() {
+    let unchecked = match silence.reason.is_server_failure() {
         true => cx.net.dns.ask_unchecked(&published.owner, RecordType::TLSA).await.ok(),
         false => None,
     };

@@ -185,7 +185,7 @@ async fn outcome(cx: &Context, list: &Blocklist, entry: &Entry) -> Option<Outcom
     let finding = match tested_for(cx, list, sort).await? {
         Health::Sound => asked(cx, list, entry).await.into(),
         // A resolver for its own zones alone says nothing of lists that nobody named.
-        Health::Silent(silence) if !list.typed && silence.is_refusal() => {
+        Health::Silent(silence) if !list.typed && silence.reason.is_refusal() => {
             return Some(Outcome::Hidden(list.zone.clone(), vec![silence.evidence()]));
         }
         Health::Silent(silence) => Abstain::Unknown(silence).into(),

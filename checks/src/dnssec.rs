@@ -69,7 +69,7 @@ async fn status(cx: &Context) -> Vec<Finding> {
 async fn status_of(cx: &Context, relied: &Relied) -> Result<Finding, Abstain> {
     let answer = match cx.net.dns.ask(&relied.name, relied.rtype).await {
         Ok(answer) => answer,
-        Err(silence) if silence.is_server_failure() => return kept_back(cx, relied, silence).await,
+        Err(silence) if silence.reason.is_server_failure() => return kept_back(cx, relied, silence).await,
         Err(silence) => return Err(silence.into()),
     };
     let finding = match answer.validation() {
@@ -101,7 +101,7 @@ async fn kept_back(cx: &Context, relied: &Relied, silence: NoAnswer) -> Result<F
         Validation::Secure | Validation::Insecure => {
             let reason = &silence.reason;
             let message = format!("bogus: {reason}, but an answer without checking the signatures (CD)");
-            Finding::fail(message).fact("status", "bogus").fact("reason", reason.clone()).fix(Fix::Advice(
+            Finding::fail(message).fact("status", "bogus").fact("reason", reason.to_string()).fix(Fix::Advice(
                 "Sign the zone again, and replace the DS record by that of the key in use, or take it away".to_owned(),
             ))
         }

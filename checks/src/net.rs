@@ -12,8 +12,11 @@ pub(crate) mod dane;
 pub mod dns;
 pub mod https;
 mod memo;
+mod silence;
 pub mod smtp;
 pub mod tls;
+
+pub use self::silence::Silence;
 
 /// How long what was heard before the deadline may still be computed with after it, before one part of a judgement is given up;
 /// after as long again the whole of it is.
@@ -73,13 +76,13 @@ impl Deadline {
     }
 
     /// `not finished within 60s`, for what takes more computing than there is time for.
-    pub(crate) fn shortage(&self) -> String {
-        format!("not finished within {}", self.budget())
+    pub(crate) fn shortage(&self) -> Silence {
+        Silence::Unfinished(self.budget)
     }
 
     /// `no answer within 60s`, for what the deadline cut short.
-    pub(crate) fn reason(&self) -> String {
-        format!("no answer within {}", self.budget())
+    pub(crate) fn reason(&self) -> Silence {
+        Silence::Overdue(self.budget)
     }
 }
 
@@ -109,21 +112,11 @@ pub struct NoAnswer {
     pub question: String,
     /// How to ask it without us.
     pub command: String,
-    /// Why there is no answer, in words: `SERVFAIL`, `timeout`, …
-    pub reason: String,
+    /// Why there is no answer.
+    pub reason: Silence,
 }
 
 impl NoAnswer {
-    /// Whether a server said SERVFAIL, which is also what a validating resolver makes of bogus signatures.
-    pub(crate) fn is_server_failure(&self) -> bool {
-        self.reason.starts_with("SERVFAIL")
-    }
-
-    /// Whether every server refused to answer.
-    pub(crate) fn is_refusal(&self) -> bool {
-        self.reason.starts_with("REFUSED") && !self.reason.contains(dns::THEN)
-    }
-
     /// The silence as evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         Evidence { command: self.command.clone(), output: format!("({})", self.reason) }

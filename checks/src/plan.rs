@@ -117,7 +117,7 @@ fn signed(check: &Check, finding: Finding) -> Finding {
 /// The judgement, unless it takes more computing than there is time for: what is not judged then is unknown.
 async fn in_time(deadline: Deadline, mut judgement: Judgement<'_>) -> Findings {
     poll_fn(|task| match Instant::now() >= deadline.end() {
-        true => Poll::Ready(Finding::unknown(deadline.shortage()).into()),
+        true => Poll::Ready(Finding::unknown(deadline.shortage().to_string()).into()),
         false => judgement.as_mut().poll(task),
     })
     .await

@@ -126,7 +126,7 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
     let finding = match (cause, &dialogue.banner) {
         (Cause::Unwelcome(reply), None) => reply_status(reply, format!("greets with {reply}")),
         (Cause::Unwelcome(reply), Some(_)) => reply_status(reply, format!("EHLO is answered with {reply}")),
-        (Cause::Silent(why), None) if stage == Stage::Greeting && !is_begun(why) => {
+        (Cause::Silent(why), None) if stage == Stage::Greeting => {
             Finding::unknown(format!("{why}; the port may want TLS from the first byte (smtp_tls_wrappermode)"))
         }
         _ => broken(cause),
@@ -146,7 +146,7 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
         }
         Cause::Unwelcome(reply) if reply.is_transient() => "Try again later: the relay turns clients away".to_owned(),
         Cause::Unwelcome(_) => format!("Ask the operator of {host} why it turns this machine away"),
-        Cause::Silent(why) if is_begun(why) => format!("Ask the operator of {host} why the answers come so slowly"),
+        Cause::Stalled(_) => format!("Ask the operator of {host} why the answers come so slowly"),
         Cause::NotSmtp(_) if dialogue.banner.is_some() => {
             format!("Ask the operator of {host} what answers there; look for a firewall that changes what it says")
         }
@@ -155,11 +155,6 @@ fn refused(dialogue: &Dialogue, stage: Stage, cause: &Cause) -> Finding {
             format!("Let this machine reach port {port} of {host} (firewall), or use the port that its operator names")
         }
     }))
-}
-
-/// Whether the silence came in the middle of a reply.
-fn is_begun(why: &str) -> bool {
-    why.contains("only the beginning of the ")
 }
 
 fn loss(lost: &Lost, relayed: &Relayed) -> Finding {
@@ -284,7 +279,7 @@ pub(crate) fn broken(cause: &Cause) -> Finding {
         Cause::NoRoute(why) | Cause::Unreachable(why) | Cause::Lost(why) | Cause::NotSmtp(why) => {
             Finding::fail(why.clone())
         }
-        Cause::Silent(why) => Finding::unknown(why.clone()),
+        Cause::Silent(why) | Cause::Stalled(why) => Finding::unknown(why.clone()),
         Cause::Unwelcome(reply) => reply_status(reply, reply.to_string()),
         Cause::NoTls(refusal) => Finding::fail(refusal.to_string()),
     }

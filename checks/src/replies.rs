@@ -27,6 +27,8 @@ pub struct Row {
     pub meaning: &'static str,
     /// What to do.
     pub remedy: &'static str,
+    /// Whether it is about one recipient, not about relaying.
+    pub is_of_recipient: bool,
     /// The checks that find the cause beforehand.
     pub checks: &'static [&'static str],
     /// Who says so.
@@ -43,6 +45,7 @@ const ROW: Row = Row {
     words: &[],
     meaning: "",
     remedy: "",
+    is_of_recipient: false,
     checks: &[],
     source: "",
     // Written from knowledge, unless a row says otherwise.

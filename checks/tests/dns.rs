@@ -31,7 +31,7 @@ fn closed_port() -> SocketAddr {
 }
 
 async fn address(dns: &Dns, host: &str) -> Result<Vec<String>, String> {
-    let answer = dns.ask(&name(host), RecordType::A).await.map_err(|silence| silence.reason)?;
+    let answer = dns.ask(&name(host), RecordType::A).await.map_err(|silence| silence.reason.to_string())?;
     Ok(answer.addresses().iter().map(ToString::to_string).collect())
 }
 

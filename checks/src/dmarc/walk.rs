@@ -177,7 +177,7 @@ async fn place(cx: &Context, domain: Name) -> Place {
     match cx.net.dns.ask(&name, RecordType::TXT).await {
         Ok(answer) => Place { domain, published: Published::clone(&answer.reading(read)), answer: Some(answer) },
         // A server that knows its own zones alone refuses to speak of their public suffix.
-        Err(silence) if silence.is_refusal() && domain.is_public_suffix() => {
+        Err(silence) if silence.reason.is_refusal() && domain.is_public_suffix() => {
             Place { domain, published: Published::Nothing, answer: None }
         }
         Err(silence) => Place { domain, published: Published::Silent(silence), answer: None },

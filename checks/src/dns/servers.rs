@@ -159,7 +159,7 @@ fn verdicts(domain: &Name, questions: &[Question], witnesses: &[Witness], is_any
         let finding = match (witness.words.first(), reference) {
             (Some((Word::Said(..), _)), Some(reference)) => agreement(questions, witness, reference),
             (Some((Word::NoRoute(why), evidence)), _) => Finding::skip(why.clone()).saw([evidence.clone()]),
-            (Some((Word::Silent(why), evidence)), _) => Finding::unknown(why.clone()).saw([evidence.clone()]),
+            (Some((Word::Silent(why), evidence)), _) => Finding::unknown(why.to_string()).saw([evidence.clone()]),
             (Some((Word::Lame(why), evidence)), reference) => {
                 lame(why, is_open || reference.is_some()).saw([evidence.clone()])
             }

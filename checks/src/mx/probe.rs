@@ -133,7 +133,9 @@ fn verdict(cx: &Context, dialogue: &Dialogue) -> Finding {
 fn unmet(cause: &Cause) -> Finding {
     match cause {
         Cause::NoRoute(why) | Cause::Unreachable(why) => Finding::skip(format!("this machine has no way there: {why}")),
-        Cause::Silent(why) => Finding::unknown(format!("{why}; many networks block port 25 outwards")),
+        Cause::Silent(why) | Cause::Stalled(why) => {
+            Finding::unknown(format!("{why}; many networks block port 25 outwards"))
+        }
         Cause::Unwelcome(reply) => Finding::unknown(format!("turns this machine away: {reply}")),
         Cause::Lost(why) => Finding::warn(format!("{why}: nobody takes mail there, or port 25 is blocked on the way")),
         Cause::NotSmtp(_) | Cause::NoTls(_) => broken(cause),
@@ -142,7 +144,7 @@ fn unmet(cause: &Cause) -> Finding {
 
 fn unsecured(cause: &Cause) -> Finding {
     match cause {
-        Cause::Silent(why) => Finding::unknown(why.clone()),
+        Cause::Silent(why) | Cause::Stalled(why) => Finding::unknown(why.clone()),
         Cause::NoTls(Refusal::Ours(why)) => Finding::unknown(format!("no TLS handshake: {why}")),
         Cause::NoTls(refusal @ Refusal::Impostor) => Finding::fail(format!("no TLS handshake: {refusal}")),
         cause => {

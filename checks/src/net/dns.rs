@@ -22,7 +22,7 @@ use self::{
     allowance::{Allowance, MOST_QUESTIONS},
     answer::Said,
     presentation::mnemonic,
-    server::{Failure, Server},
+    server::Server,
     wire::Reply,
 };
 pub(crate) use self::{
@@ -31,7 +31,7 @@ pub(crate) use self::{
     bridge::Bridge,
     wire::TYPE_SPF,
 };
-use super::{Deadline, NoAnswer, memo::Memo};
+use super::{Deadline, NoAnswer, Silence, memo::Memo};
 
 mod allowance;
 mod answer;
@@ -50,9 +50,6 @@ const TRIES: usize = 2;
 /// How many CNAMEs are followed; BIND and Unbound give up at about as many.
 const LONGEST_CHAIN: usize = 16;
 
-/// What stands between the reasons of several servers.
-pub(crate) const THEN: &str = ", then ";
-
 /// The one way to DNS.
 pub struct Dns {
     servers: Vec<Server>,
@@ -60,7 +57,7 @@ pub struct Dns {
     preferred: AtomicUsize,
     /// What evidence says to call: ` @192.0.2.53 -p 5353` where a server was typed.
     at: String,
-    replies: Memo<Question, Result<Heard, String>>,
+    replies: Memo<Question, Result<Heard, Silence>>,
     /// What the replies come to, aliases followed.
     answers: Memo<Question, Result<Answer, NoAnswer>>,
     allowance: Allowance,
@@ -177,7 +174,7 @@ impl Dns {
         let Question { name, rtype, manner } = question.clone();
         let cd = if manner == Manner::Unchecked { " +cd" } else { "" };
         let command = format!("dig{}{cd} +short {question}", self.at);
-        let silence = |reason: String| NoAnswer {
+        let silence = |reason: Silence| NoAnswer {
             name: Box::new(name.clone()),
             question: format!("{} of {name}", mnemonic(rtype)),
             command: command.clone(),
@@ -189,7 +186,7 @@ impl Dns {
             let link = Question { name: asked.clone(), rtype, manner };
             let Heard { message, validation } = self.heard(link.clone()).await.map_err(&silence)?;
             let Some(Ok(reply)) = Reply::to(&link, &message) else {
-                return Err(silence(Failure::Malformed.to_string()));
+                return Err(silence(Silence::Malformed));
             };
             worst = worst.max(validation);
             let mut found = reply.aliases(&asked, LONGEST_CHAIN + 1);
@@ -199,10 +196,10 @@ impl Dns {
             let is_delegated = !found.is_empty() && reply.leaves_open(&end, rtype);
             aliases.append(&mut found);
             if aliases.len() > LONGEST_CHAIN {
-                return Err(silence(format!("more than {LONGEST_CHAIN} CNAMEs follow each other")));
+                return Err(silence(Silence::LongChain(LONGEST_CHAIN)));
             }
             if is_circular || reply.is_alias(&end) {
-                return Err(silence("the CNAMEs lead back to themselves".to_owned()));
+                return Err(silence(Silence::Circle));
             }
             if !is_delegated {
                 let records = reply.records(&end, rtype);
@@ -261,18 +258,18 @@ impl Dns {
     }
 
     /// The message that answers a question, without the aliases' ends that are asked for besides.
-    async fn message(&self, name: &Name, rtype: RecordType) -> Result<Arc<[u8]>, String> {
+    async fn message(&self, name: &Name, rtype: RecordType) -> Result<Arc<[u8]>, Silence> {
         Ok(self.heard(Question { name: name.clone(), rtype, manner: Manner::Recursive }).await?.message)
     }
 
-    async fn heard(&self, question: Question) -> Result<Heard, String> {
+    async fn heard(&self, question: Question) -> Result<Heard, Silence> {
         self.replies.answer(question.clone(), || self.exchange(question)).await
     }
 
     /// Asks one server after the other, whatever way the one before failed.
-    async fn exchange(&self, question: Question) -> Result<Heard, String> {
+    async fn exchange(&self, question: Question) -> Result<Heard, Silence> {
         self.allowance.take()?;
-        let mut reasons: Vec<String> = Vec::new();
+        let mut failures: Vec<Silence> = Vec::new();
         let first = self.preferred.load(Ordering::Relaxed);
         for index in (first..self.servers.len()).chain(0..first) {
             let Some(server) = self.servers.get(index) else { continue };
@@ -287,15 +284,11 @@ impl Dns {
                     return Ok(Heard { message: reply.message().into(), validation });
                 }
                 Err(_) if self.deadline.is_over() => return Err(self.deadline.reason()),
-                Err(failure) => {
-                    let reason = failure.to_string();
-                    if !reasons.contains(&reason) {
-                        reasons.push(reason);
-                    }
-                }
+                Err(failure) if failures.contains(&failure) => {}
+                Err(failure) => failures.push(failure),
             }
         }
-        Err(if reasons.is_empty() { "no DNS server to ask".to_owned() } else { reasons.join(THEN) })
+        Err(Silence::of(failures))
     }
 }
 

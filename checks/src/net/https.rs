@@ -143,7 +143,7 @@ impl Https {
                     let asking = asked(cx, host, path, socket, anchors, &mut fetch.session);
                     fetch.outcome = match timeout_at(self.deadline.within(PATIENCE), asking).await {
                         Ok(outcome) => outcome,
-                        Err(_) if self.deadline.is_over() => Err(Obstacle::Silent(self.deadline.reason())),
+                        Err(_) if self.deadline.is_over() => Err(Obstacle::Silent(self.deadline.reason().to_string())),
                         Err(_) => {
                             let patience = humantime::format_duration(PATIENCE);
                             Err(Obstacle::Silent(format!("no answer within {patience}")))
@@ -249,9 +249,12 @@ fn shortened<'a>(mut lines: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// Why there is no connection, in words.
 pub(crate) fn words(cause: &Cause) -> String {
     match cause {
-        Cause::NoRoute(why) | Cause::Unreachable(why) | Cause::Lost(why) | Cause::Silent(why) | Cause::NotSmtp(why) => {
-            why.clone()
-        }
+        Cause::NoRoute(why)
+        | Cause::Unreachable(why)
+        | Cause::Lost(why)
+        | Cause::Silent(why)
+        | Cause::Stalled(why)
+        | Cause::NotSmtp(why) => why.clone(),
         Cause::Unwelcome(reply) => reply.to_string(),
         Cause::NoTls(refusal) => refusal.to_string(),
     }

@@ -120,7 +120,7 @@ fn refusal(reply: &Reply, host: &Host, command: &str, from: &str) -> Finding {
 fn is_about_the_recipient(reply: &Reply, row: Option<&Row>) -> bool {
     let is_it = |text: &str| text.starts_with("5.1.") && !text.starts_with("5.1.7") && !text.starts_with("5.1.8");
     let said = reply.lines.iter().any(|line| is_it(line) || line.starts_with("5.2."));
-    said || row.is_some_and(|row| row.meaning == "there is no such mailbox")
+    said || row.is_some_and(|row| row.is_of_recipient)
 }
 
 /// RFC 6531 section 3.1: to a server without SMTPUTF8 such an address cannot be sent at all.

@@ -212,6 +212,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         words: &["user unknown"],
         meaning: "there is no such mailbox",
+        is_of_recipient: true,
         remedy: "Correct the recipient's address",
         checks: &["relay.accepts"],
         source: "RFC 3463 section 3.2",

@@ -79,7 +79,7 @@ fn operator() -> Fix {
 fn no_tls(cx: &Context, demand: &Demand, cause: &Cause) -> Finding {
     let (outcome, then) = without_tls(cx, demand);
     let finding = match cause {
-        Cause::Silent(why) => Finding::unknown(why.clone()),
+        Cause::Silent(why) | Cause::Stalled(why) => Finding::unknown(why.clone()),
         Cause::NoTls(Refusal::Ours(why)) => {
             // What Postfix would do is not known either.
             let advice = "Let Postfix's own posttls-finger show what it negotiates with the relay".to_owned();

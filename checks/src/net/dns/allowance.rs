@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::net::Silence;
+
 /// The most questions of a run over one domain and host, several times what a good one takes.
 pub(super) const MOST_QUESTIONS: usize = 300;
 
@@ -26,10 +28,10 @@ impl Allowance {
     ///
     /// # Errors
     /// Why it is not: nothing is found out any more.
-    pub(super) fn take(&self) -> Result<(), String> {
+    pub(super) fn take(&self) -> Result<(), Silence> {
         match self.asked.fetch_add(1, Ordering::Relaxed) < self.most {
             true => Ok(()),
-            false => Err(format!("not asked: more than {} DNS questions", self.most)),
+            false => Err(Silence::Unasked(self.most)),
         }
     }
 }
@@ -43,6 +45,6 @@ mod tests {
         let allowance = Allowance::of(2);
         let taken: Vec<_> = (0..4).map(|_| allowance.take().is_ok()).collect();
         assert_eq!(taken, [true, true, false, false]);
-        assert_eq!(allowance.take(), Err("not asked: more than 2 DNS questions".to_owned()));
+        assert_eq!(allowance.take(), Err(Silence::Unasked(2)));
     }
 }

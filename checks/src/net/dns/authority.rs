@@ -2,19 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::proto::{
-    op::ResponseCode,
-    rr::{RData, RecordType},
-};
+use hickory_resolver::proto::rr::{RData, RecordType};
 use syntax::{Name, zone::absolute};
 
-use super::{
-    Dns, Manner, Question,
-    presentation::presentation,
-    server::{Failure, Server},
-    wire::Reply,
+use super::{Dns, Manner, Question, presentation::presentation, server::Server, wire::Reply};
+use crate::{
+    Evidence,
+    net::{Deadline, Silence},
 };
-use crate::{Evidence, net::Deadline};
 
 /// One of a zone's own servers.
 pub(crate) struct Authority<'a> {
@@ -36,7 +31,7 @@ pub(crate) enum Word {
     /// This machine has no way to it.
     NoRoute(String),
     /// It could not be found out.
-    Silent(String),
+    Silent(Silence),
 }
 
 impl<'a> Authority<'a> {
@@ -56,7 +51,8 @@ impl<'a> Authority<'a> {
             Word::Said(records, _) if records.is_empty() => "(nothing)".to_owned(),
             Word::Said(records, _) => records.join("\n"),
             Word::Delegated => "(a referral)".to_owned(),
-            Word::Lame(why) | Word::NoRoute(why) | Word::Silent(why) => format!("({why})"),
+            Word::Lame(why) | Word::NoRoute(why) => format!("({why})"),
+            Word::Silent(why) => format!("({why})"),
         };
         (word, Evidence { command: format!("dig @{} +norecurse +short {question}", self.address), output }.abridged())
     }
@@ -85,12 +81,12 @@ fn said(reply: &Reply, name: &Name, rtype: RecordType) -> Word {
     Word::Said(records, serial)
 }
 
-fn failed(failure: &Failure, deadline: Deadline) -> Word {
+fn failed(failure: &Silence, deadline: Deadline) -> Word {
     match failure {
-        Failure::Referral => Word::Delegated,
-        Failure::Code(ResponseCode::Refused | ResponseCode::NotAuth, _) => Word::Lame(format!("answers {failure}")),
-        Failure::Unreachable(_) => Word::NoRoute(failure.to_string()),
+        Silence::Referral => Word::Delegated,
+        Silence::Code(Silence::REFUSED | Silence::NOT_AUTHORITATIVE, _) => Word::Lame(format!("answers {failure}")),
+        Silence::Unreachable(_) => Word::NoRoute(failure.to_string()),
         _ if deadline.is_over() => Word::Silent(deadline.reason()),
-        _ => Word::Silent(failure.to_string()),
+        _ => Word::Silent(failure.clone()),
     }
 }

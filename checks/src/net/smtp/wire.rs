@@ -56,6 +56,8 @@ pub(crate) enum Cause {
     Lost(String),
     /// Nothing came in time.
     Silent(String),
+    /// A reply began, and did not end in time.
+    Stalled(String),
     /// Something came that is no SMTP reply.
     NotSmtp(String),
     /// The server said no, or not now.
@@ -336,7 +338,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         if self.unread.is_empty() {
             return Cause::Silent(why);
         }
-        Cause::Silent(format!("{why}, only the beginning of the {what}{}", self.beginning()))
+        Cause::Stalled(format!("{why}, only the beginning of the {what}{}", self.beginning()))
     }
 
     /// What there is of a line, behind a colon: nothing where it may be a part of the secret.
@@ -379,7 +381,7 @@ pub(super) fn silence(deadline: Deadline, what: &str, patience: Duration) -> Cau
 
 fn waited(deadline: Deadline, what: &str, patience: Duration) -> String {
     match deadline.is_over() {
-        true => deadline.reason(),
+        true => deadline.reason().to_string(),
         false => format!("no {what} within {}", humantime::format_duration(patience)),
     }
 }
@@ -409,7 +411,7 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(60));
         let mut wire = Wire::new(ours, &mut transcript, &redaction, deadline);
         wire.banner().await.map_err(|cause| match cause {
-            Cause::NotSmtp(why) | Cause::Lost(why) | Cause::Silent(why) => why,
+            Cause::NotSmtp(why) | Cause::Lost(why) | Cause::Silent(why) | Cause::Stalled(why) => why,
             other => format!("{other:?}"),
         })
     }
