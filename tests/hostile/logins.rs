@@ -186,6 +186,29 @@ async fn of_runs_at_once_one_sends_a_password_that_is_refused() {
     assert_eq!(kept.len(), 1, "{kept:?}");
 }
 
+/// Not every server that refuses a password says 535, and the next run may spell the relay otherwise.
+#[tokio::test]
+async fn whatever_refuses_a_password_bars_the_next_run() {
+    for refusal in
+        ["535 5.7.8", "534 5.7.9", "530 5.7.0", "550 5.7.1", "554 5.7.8", "501 5.5.2", "454 4.7.0", "421 4.7.0"]
+    {
+        let theatre = relay("PLAIN", &format!("C: AUTH *\nS: {refusal} no\n")).await;
+        ran(client(&theatre, PASSWORD, &["--format", "json"])).await;
+        let again = ran(client(&theatre, PASSWORD, &["--format", "json", "--relay", "smtp.example.net:587"])).await;
+        let (status, message) = again.finding("sasl.login", "");
+        assert_eq!(status, "unknown", "{refusal}: {message}");
+        assert!(message.starts_with("not tried again before "), "{refusal}: {message}");
+        assert_eq!(logins(&theatre), 1, "{refusal}");
+    }
+    // Who refuses the mechanism has not seen the password.
+    let theatre = relay("LOGIN", "C: AUTH LOGIN\nS: 504 5.5.4 no\n").await;
+    for _ in 0..2 {
+        let run = ran(client(&theatre, PASSWORD, &["--format", "json"])).await;
+        assert_eq!(run.finding("sasl.login", "").0, "fail");
+    }
+    assert_eq!(logins(&theatre), 2);
+}
+
 #[tokio::test]
 async fn runs_at_once_with_the_right_password_all_log_in() {
     let theatre = relay("PLAIN", "C: AUTH *\nS: 235 2.7.0 Authentication successful\n").await;
