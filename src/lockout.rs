@@ -119,9 +119,10 @@ impl Lockout {
     }
 }
 
-/// RFC 4954 section 6: the credentials are wrong, or a temporary failure, as which some report a lockout.
+/// Servers say in many codes that the credentials are wrong (535, RFC 4954 section 6; 534, 550 and 554 are seen), and report
+/// a lockout as a temporary failure (454, 421).
 fn is_refusal(code: Option<u16>) -> bool {
-    matches!(code, Some(535 | 454))
+    code.is_some_and(|code| (400..600).contains(&code))
 }
 
 /// Whether a login may be tried.
@@ -165,7 +166,9 @@ impl Identity {
     /// The relay and the user, if there is a login.
     fn of(target: &Target) -> Option<Self> {
         let (relay, credentials) = (target.relay.as_ref()?, target.sasl.as_ref()?);
-        let mut fields = vec![relay.to_string(), credentials.user.clone()];
+        // With brackets or without: it may be the same server.
+        let hops: Vec<String> = relay.next_hops().map(|hop| format!("{}:{}", hop.host, hop.port)).collect();
+        let mut fields = vec![hops.join(" "), credentials.user.clone()];
         // Where its port is reached elsewhere, it is another relay.
         let redirects =
             target.connect_to.iter().filter(|redirect| relay.next_hops().any(|hop| hop.port == redirect.port));

@@ -34,8 +34,8 @@ checks! {
     /// records that nobody has validated have named the host, it is the next-hop's, or one below it, because whoever forges
     /// them would name his own: put the host into relayhost in brackets, or ask a validating resolver on this machine.
     /// SHA-1 in the chain is not good enough at any level. Only `--rcpt` has anything sent after it. When the relay has
-    /// answered 535 or 454, the same login is not tried again within a minute, because accounts get locked; `--force` tries
-    /// it all the same.
+    /// answered the password with a 4xx or 5xx code, the same login is not tried again within a minute, because accounts get
+    /// locked; `--force` tries it all the same.
     ///
     /// The mechanism is the one that Postfix would use with Cyrus SASL: the first of the relay's list that
     /// `smtp_sasl_mechanism_filter` keeps and that has every property of `smtp_sasl_tls_security_options`. Postfix's

@@ -186,6 +186,70 @@ async fn of_runs_at_once_one_sends_a_password_that_is_refused() {
     assert_eq!(kept.len(), 1, "{kept:?}");
 }
 
+/// Not every server that refuses a password says 535, and the next run may spell the relay otherwise.
+#[tokio::test]
+async fn whatever_refuses_a_password_bars_the_next_run() {
+    for refusal in
+        ["535 5.7.8", "534 5.7.9", "530 5.7.0", "550 5.7.1", "554 5.7.8", "501 5.5.2", "454 4.7.0", "421 4.7.0"]
+    {
+        let theatre = relay("PLAIN", &format!("C: AUTH *\nS: {refusal} no\n")).await;
+        ran(client(&theatre, PASSWORD, &["--format", "json"])).await;
+        let again = ran(client(&theatre, PASSWORD, &["--format", "json", "--relay", "smtp.example.net:587"])).await;
+        let (status, message) = again.finding("sasl.login", "");
+        assert_eq!(status, "unknown", "{refusal}: {message}");
+        assert!(message.starts_with("not tried again before "), "{refusal}: {message}");
+        assert_eq!(logins(&theatre), 1, "{refusal}");
+    }
+    // Who refuses the mechanism has not seen the password.
+    let theatre = relay("LOGIN", "C: AUTH LOGIN\nS: 504 5.5.4 no\n").await;
+    for _ in 0..2 {
+        let run = ran(client(&theatre, PASSWORD, &["--format", "json"])).await;
+        assert_eq!(run.finding("sasl.login", "").0, "fail");
+    }
+    assert_eq!(logins(&theatre), 2);
+}
+
+/// The second address of a relay that knows the password from the first gives it back where no reply stands.
+#[tokio::test]
+async fn an_echo_at_another_address_is_withheld_too() {
+    const SECRET: &str = "zq7-klw2-vtx9-rb4-nhd";
+    let base64 = STANDARD.encode(SECRET);
+    let hello = "C: EHLO *\nS: 250-smtp.example.net\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 Go ahead\n";
+    for echo in [
+        format!("S: 220 {}\n{hello}TLS: timeless smtp.example.net\n", &SECRET[..12]),
+        format!("S: 554 {}\n", &SECRET[8..]),
+        format!("S: 220 ESMTP\n{hello}TLS: self-signed {SECRET}\n"),
+        format!("S: 220 ESMTP\n{hello}TLS: timeless {SECRET}.example.net\n"),
+        format!("S: 220 ESMTP\n{hello}TLS: timeless {base64}\n"),
+        format!("S: 220 ESMTP\n{hello}DRIP: 1ms you said {SECRET}\n"),
+        format!("S: 220 ESMTP\n{hello}DRIP: 1ms you said {base64}\n"),
+    ] {
+        let told = "S: 220 ESMTP\n".to_owned()
+            + hello
+            + "TLS: timeless smtp.example.net\nC: EHLO *\nS: 250-smtp.example.net\n\
+                    S: 250 AUTH PLAIN\nC: AUTH *\nS: 235 2.7.0 ok\n";
+        let folder = TempDir::new().unwrap();
+        let zone = "smtp.example.net A 198.51.100.25\nsmtp.example.net A 198.51.100.26\n";
+        let args = "check mail.example.com --relay [smtp.example.net]:587 --only relay,tls,sasl --sasl-user alice";
+        for (file, text) in [
+            ("first.relay", format!("LISTEN: 198.51.100.25:587\n{told}")),
+            ("second.relay", format!("LISTEN: 198.51.100.26:587\nDELAY: 300ms\n{echo}")),
+            ("zone", zone.to_owned()),
+            ("args", args.to_owned()),
+        ] {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
+        let theatre = World::read(folder.path()).unwrap().open(SystemTime::now()).await.unwrap();
+        for view in [&["--format", "json"][..], &["-v", "--color", "never"]] {
+            let run = ran(client(&theatre, SECRET, view)).await;
+            let said = run.stdout.clone() + &run.stderr;
+            assert!(run.stdout.contains("198.51.100.26") && said.contains("login accepted"), "{echo}{run:?}");
+            assert_eq!(leak(SECRET, &said), None, "{echo}{said}");
+            assert!(!said.contains(&SECRET[..12]) && !said.contains(&SECRET[8..]), "{echo}{said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn runs_at_once_with_the_right_password_all_log_in() {
     let theatre = relay("PLAIN", "C: AUTH *\nS: 235 2.7.0 Authentication successful\n").await;

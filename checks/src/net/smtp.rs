@@ -1,6 +1,9 @@
 //! The dialogues with the relay and with MX hosts: one an address, all at once, and once a run.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures_util::future::join_all;
 pub(crate) use syntax::reply::Reply;
@@ -36,6 +39,8 @@ pub struct Dialogues {
     deadline: Deadline,
     held: Memo<(Errand, Relayhost), Arc<Relayed>>,
     probes: OnceCell<Result<Vec<Option<Probe>>, Abstain>>,
+    /// Whether somebody has been told the password.
+    told: Arc<AtomicBool>,
 }
 
 /// What we come for.
@@ -73,7 +78,7 @@ pub(crate) async fn addresses(cx: &Context, relay: &Relayhost) -> Result<Vec<IpA
 impl Dialogues {
     /// Nobody has been spoken to.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, held: Memo::new(), probes: OnceCell::new() }
+        Self { deadline, held: Memo::new(), probes: OnceCell::new(), told: Arc::default() }
     }
 
     /// What came of the dialogues with the relay; the first to ask holds them.
@@ -102,7 +107,8 @@ impl Dialogues {
 
     fn script<'a>(&self, cx: &'a Context, errand: Errand) -> Script<'a> {
         // A mail exchanger may be the relay's, which knows the password.
-        Script { cx, errand, deadline: self.deadline, redaction: Redaction::of(cx.target.sasl.as_ref()) }
+        let redaction = Redaction::of(cx.target.sasl.as_ref()).sharing(&self.told);
+        Script { cx, errand, deadline: self.deadline, redaction }
     }
 
     /// What came of the dialogues with an MX host.

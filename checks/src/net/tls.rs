@@ -119,6 +119,14 @@ impl Session {
         self.faults.iter().all(forgiven)
     }
 
+    /// Everything in the certificates that is shown as somebody wrote it, a few lines together.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let faults = self.faults.iter().map(Fault::to_string);
+        let lines: Vec<String> =
+            self.shown().lines().map(str::to_owned).chain(self.names.all()).chain(faults).collect();
+        lines.chunks(64).map(|lines| lines.join("\n")).collect()
+    }
+
     /// The chain as it was sent, one line a certificate.
     pub(crate) fn shown(&self) -> String {
         let line = |(height, certificate): (usize, &CertificateDer<'static>)| match parsed(certificate) {

@@ -20,7 +20,7 @@ use super::{
     envelope::{self, Asked, Unasked},
     login::{Attempt, Mechanism, Selection, Withheld, log_in},
     probe,
-    redaction::Redaction,
+    redaction::{Redaction, WITHHELD},
     route::Endpoint,
     turn::Turn,
     wire::{Cause, Stage, Transcript, Wire, silence},
@@ -29,7 +29,7 @@ use crate::{
     Context, Credentials, TlsLevel,
     net::{
         Deadline,
-        tls::{self, Manner, Session, Socket, Trust},
+        tls::{self, Manner, Refusal, Session, Socket, Trust},
     },
 };
 
@@ -202,8 +202,8 @@ impl Dialogue {
         let (stream, session) = timeout_at(patience, tls::connect(socket, host, &manner, anchors, script.cx.now))
             .await
             .map_err(|_| silence(script.deadline, "end of the TLS handshake", PATIENCE_FOR_TLS))?
-            .map_err(Cause::NoTls)?;
-        self.session = Some(session);
+            .map_err(|refusal| script.refused(refusal))?;
+        self.session = Some(script.presentable(session)?);
         Ok(stream)
     }
 
@@ -321,6 +321,22 @@ impl Script<'_> {
     /// Whether TLS comes first.
     pub(super) fn is_wrapped(&self) -> bool {
         self.errand == Errand::Relay && self.cx.target.tls.wrappermode
+    }
+
+    /// Why there is no TLS, without what a server that knows the password may have put there.
+    pub(super) fn refused(&self, refusal: Refusal) -> Cause {
+        Cause::NoTls(match refusal {
+            Refusal::NotTls(sample) if self.redaction.is_betrayed_in(&sample) => Refusal::NotTls(WITHHELD.to_owned()),
+            other => other,
+        })
+    }
+
+    /// The session, unless the password may be read out of its certificates.
+    pub(super) fn presentable(&self, session: Session) -> Result<Session, Cause> {
+        match self.redaction.is_certified_in(&session.texts()) {
+            true => Err(Cause::NoTls(Refusal::Broken(format!("the server's certificate is not shown {WITHHELD}")))),
+            false => Ok(session),
+        }
     }
 
     async fn demand(&self, endpoint: &Endpoint) -> Demand {

@@ -95,8 +95,8 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut outcome = exchanged(wire, mechanism, credentials, binding).await;
     let code = match &outcome {
-        // A yes that is none proves nothing of the password.
-        Ok(Attempt::Decided { reply, flaw: None, .. }) => Some(reply.code),
+        // A yes that is none proves nothing of the password, nor does a no to somebody who has not said it.
+        Ok(Attempt::Decided { reply, flaw: None, .. }) if wire.has_confided() => Some(reply.code),
         _ => None,
     };
     let kept = ticket.map_or(Ok(()), |ticket| ticket.returned(code));

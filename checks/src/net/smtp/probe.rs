@@ -72,7 +72,8 @@ pub(super) async fn overheard(met: &Dialogue, script: &Script<'_>, refusal: &Ref
     let (socket, _) = opened(met, script).await.ok()?;
     let (host, anchors) = (&met.endpoint.host, &script.cx.target.tls.anchors);
     let overheard = tls::overhear(socket, host, refusal.clone(), anchors, script.cx.now);
-    timeout_at(script.deadline.within(PATIENCE_FOR_TLS), overheard).await.ok()?.ok()
+    let session = timeout_at(script.deadline.within(PATIENCE_FOR_TLS), overheard).await.ok()?.ok()?;
+    script.presentable(session).ok()
 }
 
 async fn old_version(met: &Dialogue, script: &Script<'_>) -> Result<&'static str, Cause> {
@@ -85,6 +86,7 @@ async fn secured(met: &Dialogue, script: &Script<'_>, manner: &Manner) -> Result
     let (socket, me) = opened(met, script).await?;
     let (host, anchors) = (&met.endpoint.host, &script.cx.target.tls.anchors);
     let (stream, session) = in_time(script, tls::connect(socket, host, manner, anchors, script.cx.now)).await?;
+    let session = script.presentable(session)?;
     let mut transcript = Transcript::default();
     let mut wire = Wire::new(stream, &mut transcript, &script.redaction, script.deadline);
     if script.is_wrapped() {
@@ -152,5 +154,5 @@ async fn in_time<T>(script: &Script<'_>, handshake: impl Future<Output = Result<
     timeout_at(script.deadline.within(PATIENCE_FOR_TLS), handshake)
         .await
         .map_err(|_| silence(script.deadline, "end of the TLS handshake", PATIENCE_FOR_TLS))?
-        .map_err(Cause::NoTls)
+        .map_err(|refusal| script.refused(refusal))
 }

@@ -1,11 +1,16 @@
 //! A server may echo what it was sent, in any form that a person could read back; nobody is shown a secret for that.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use syntax::Secret;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-pub(super) use self::censor::Censor;
+pub(super) use self::censor::{Censor, WITHHELD};
 use crate::{Credentials, Login};
 
 mod censor;
@@ -24,10 +29,15 @@ const PART: usize = 8;
 /// Pieces that are smaller count where there are many of them.
 const PIECE: usize = 4;
 
+/// So often is a secret encoded that is found.
+const DEEPEST: usize = 3;
+
 /// What texts are searched for: secrets, and what was made of them.
 #[derive(Default)]
 pub(super) struct Redaction {
     sought: Vec<Sought>,
+    /// Whether a server has been told the secret: on another connection it may give it back.
+    told: Arc<AtomicBool>,
 }
 
 /// One secret in one form.
@@ -64,7 +74,9 @@ fn formed(text: &str, deepest: usize) -> (Vec<Formed>, bool) {
 enum Knowledge {
     /// The secret has not been sent: one that is an everyday word is not looked for.
     Nothing,
-    /// It has: parts of it count.
+    /// It has been sent to a server beside this one: parts of it count too.
+    Elsewhere,
+    /// It has been sent to this one: parts of it count, however short it is.
     Secret,
 }
 
@@ -76,6 +88,26 @@ impl Redaction {
             redaction.hide(secret.expose().as_bytes());
         }
         redaction
+    }
+
+    /// The same, where others share what is known of whether the secret was told.
+    pub(super) fn sharing(self, told: &Arc<AtomicBool>) -> Self {
+        Self { told: Arc::clone(told), ..self }
+    }
+
+    fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Whether the secret, or a part of it, may be read out of what stands where no reply should.
+    pub(super) fn is_betrayed_in(&self, text: &str) -> bool {
+        self.is_told() && self.is_in(&formed(text, DEEPEST).0, Knowledge::Elsewhere)
+    }
+
+    /// Whether the whole secret may be read out of one of the texts of a certificate: names are parts of many a password.
+    pub(super) fn is_certified_in(&self, texts: &[String]) -> bool {
+        let is_in = |text: &String| self.is_in(&formed(text, DEEPEST).0, Knowledge::Nothing);
+        self.is_told() && texts.iter().any(is_in)
     }
 
     /// Also of what was made of the secret, and of what its base64 or hexadecimal digits stand for.
@@ -127,7 +159,7 @@ impl Sought {
             (knowledge == Knowledge::Secret || whole.len() >= SHORTEST) && contains(text, whole)
         };
         let is_part = || text.array_windows().any(|part| self.parts.binary_search(part).is_ok());
-        self.wholes.iter().any(is_whole) || (knowledge == Knowledge::Secret && (is_part() || self.is_pieced(text)))
+        self.wholes.iter().any(is_whole) || (knowledge != Knowledge::Nothing && (is_part() || self.is_pieced(text)))
     }
 
     /// Whether more than half of the secret stands in the text, in pieces.

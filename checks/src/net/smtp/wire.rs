@@ -108,6 +108,8 @@ pub(super) struct Wire<'a, S> {
     censor: Censor<'a>,
     /// What a look at the stream came upon.
     failure: Option<io::Error>,
+    /// Whether a line with something of a secret in it was sent.
+    has_confided: bool,
     deadline: Deadline,
 }
 
@@ -120,6 +122,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             transcript,
             censor: Censor::new(redaction),
             failure: None,
+            has_confided: false,
             deadline,
         }
     }
@@ -208,8 +211,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
     /// The reply to `line`, which holds a secret: the transcript has `shown` in its place.
     pub(super) async fn confide(&mut self, line: &str, shown: &str) -> Result<Reply, Cause> {
         self.transcript.note('C', shown);
+        self.has_confided = true;
         let line = zeroize::Zeroizing::new(format!("{line}\r\n"));
         self.awaited("reply to AUTH", &line).await
+    }
+
+    /// Whether that has happened.
+    pub(super) fn has_confided(&self) -> bool {
+        self.has_confided
     }
 
     /// From here on challenges are not shown: of them and of their answers a password can be guessed.

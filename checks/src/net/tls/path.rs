@@ -17,13 +17,13 @@ use rustls::{
 use syntax::text::line;
 use x509_parser::{
     error::X509Error,
-    extensions::ParsedExtension,
+    extensions::{GeneralSubtree, ParsedExtension},
     oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA},
     prelude::{GeneralName, X509Certificate, X509Name, X509Version},
     public_key::PublicKey,
 };
 
-use super::{Anchors, Fault, moment, parsed};
+use super::{Anchors, Fault, Names, moment, parsed};
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
 pub(super) const LONGEST_PATH: usize = 10;
@@ -145,6 +145,15 @@ impl<'a> Link<'a> {
         !matches!(self.certificate.name_constraints(), Ok(None))
     }
 
+    /// Whether its name constraints let it issue for this host name (RFC 5280 section 4.2.1.10).
+    fn allows_host(&self, name: &str) -> bool {
+        let Ok(Some(constraints)) = self.certificate.name_constraints() else { return !self.is_constrained() };
+        let permitted = hosts(constraints.value.permitted_subtrees.as_deref());
+        let excluded = hosts(constraints.value.excluded_subtrees.as_deref());
+        (permitted.is_empty() || permitted.iter().any(|host| is_within(name, host)))
+            && !excluded.iter().any(|host| is_within(name, host))
+    }
+
     /// Where the CA says that its own certificate is to be had (RFC 5280 section 4.2.2.1).
     fn issuer_url(&self) -> Option<String> {
         const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
@@ -230,7 +239,16 @@ impl<'a> Path<'a> {
             }
             faults.extend(unknown_extension(link));
         }
+        faults.extend(self.excludes_common_names().then_some(Fault::NameConstraints));
         faults
+    }
+
+    /// Whether a CA on the way may not issue for the common names by which hosts are known: webpki does not look at those,
+    /// OpenSSL does (its NAME_CONSTRAINTS_check_CN).
+    fn excludes_common_names(&self) -> bool {
+        let Some((leaf, issuers)) = self.links.split_first() else { return false };
+        let names = Names::of(&leaf.certificate);
+        names.are_common() && issuers.iter().any(|issuer| names.all().iter().any(|name| !issuer.allows_host(name)))
     }
 
     /// Where we found nothing, webpki may. What it refuses on principle does not count.
@@ -255,6 +273,24 @@ impl<'a> Path<'a> {
         let odd = |link: &Link| link.certificate.version() != X509Version::V3 || has_weak_digest(link);
         alone || leaf_is_ca || self.links.iter().any(odd)
     }
+}
+
+/// The host names among the subtrees.
+fn hosts<'c>(subtrees: Option<&[GeneralSubtree<'c>]>) -> Vec<&'c str> {
+    let hosts = subtrees.unwrap_or_default().iter().filter_map(|subtree| match subtree.base {
+        GeneralName::DNSName(host) => Some(host),
+        _ => None,
+    });
+    hosts.collect()
+}
+
+/// Whether a host name is `domain` or below it; every name is below nothing.
+fn is_within(name: &str, domain: &str) -> bool {
+    let domain = domain.strip_prefix('.').unwrap_or(domain);
+    let split = name.len().checked_sub(domain.len()).and_then(|at| name.split_at_checked(at));
+    split.is_some_and(|(below, end)| {
+        end.eq_ignore_ascii_case(domain) && (domain.is_empty() || below.is_empty() || below.ends_with('.'))
+    })
 }
 
 /// The best of the certificates that bear the issuer's name: one that signed, and is valid now.
@@ -328,8 +364,8 @@ mod tests {
     use std::{fs, time::Duration};
 
     use rcgen::{
-        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-        date_time_ymd,
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
+        KeyUsagePurpose, NameConstraints, date_time_ymd,
     };
 
     use super::*;
@@ -466,6 +502,33 @@ mod tests {
             (vec![], &root, "unreadable: the certificate cannot be read: none was sent"),
         ] {
             assert_eq!(found(&chain, &[anchor]), words);
+        }
+    }
+
+    #[test]
+    fn name_constraints_hold_for_common_names_too() {
+        let subtrees = |host: &str| vec![GeneralSubtree::DnsName(host.to_owned())];
+        let nameless = |issuer: &Made| made("mx.example.test", Some(issuer), |params| params.subject_alt_names.clear());
+        for (permitted, excluded, is_allowed) in [
+            ("example.test", "other.test", true),
+            ("mx.example.test", "y.mx.example.test", true),
+            ("EXAMPLE.test", "xample.test", true),
+            ("other.test", "third.test", false),
+            ("xample.test", "third.test", false),
+            ("example.test", "mx.example.test", false),
+            ("test", "example.test", false),
+        ] {
+            let constrained = |params: &mut CertificateParams| {
+                authority(params);
+                let (permitted_subtrees, excluded_subtrees) = (subtrees(permitted), subtrees(excluded));
+                params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees });
+            };
+            let (root, own) = (made("root", None, authority), made("own", None, constrained));
+            let between = made("between", Some(&root), constrained);
+            let words =
+                if is_allowed { "" } else { "name-constraints: the name constraints of its CA exclude its names" };
+            assert_eq!(found(&[&nameless(&between), &between], &[&root]), words, "{permitted}, not {excluded}");
+            assert_eq!(found(&[&nameless(&own)], &[&own]), words, "{permitted}, not {excluded}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! What of a server's words is shown: a text out of which the secret may be read is withheld.
 
+use std::sync::atomic::Ordering;
+
 use syntax::reply::{self, Line};
 
-use super::{Knowledge, REDACTED, Redaction, formed, opaque::without_opaque};
+use super::{DEEPEST, Knowledge, REDACTED, Redaction, formed, opaque::without_opaque};
 
 /// What stands where a text stood that a secret may be read out of.
-const WITHHELD: &str = "(withheld: it may hold the password)";
+pub(in crate::net::smtp) const WITHHELD: &str = "(withheld: it may hold the password)";
 
 /// A longer text is not judged.
 const LONGEST_TEXT: usize = 2048;
@@ -41,6 +43,7 @@ impl<'a> Censor<'a> {
     /// From here on the server is told the secret, or something made of it.
     pub(in crate::net::smtp) fn confide(&mut self) {
         self.knowledge = Knowledge::Secret;
+        self.redaction.told.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is told.
@@ -67,7 +70,7 @@ impl<'a> Censor<'a> {
         let said = texts.join("\n");
         match self.knowledge {
             _ if self.is_idle() => lines.to_vec(),
-            Knowledge::Nothing => {
+            Knowledge::Nothing | Knowledge::Elsewhere => {
                 self.known.push_str(&said);
                 self.without_told(lines)
             }
@@ -112,11 +115,19 @@ impl<'a> Censor<'a> {
         lines.iter().map(judged).collect()
     }
 
+    /// What the server knows, as far as this connection and those beside it tell.
+    fn suspected(&self) -> Knowledge {
+        match self.knowledge {
+            Knowledge::Nothing if self.redaction.is_told() => Knowledge::Elsewhere,
+            knowledge => knowledge,
+        }
+    }
+
     /// Nobody reads far into the long list of what a server can do.
     fn depth(&self, text: &str) -> usize {
-        match self.knowledge {
+        match self.suspected() {
             Knowledge::Nothing if text.len() > LONGEST_MEMORY => 1,
-            _ => 3,
+            _ => DEEPEST,
         }
     }
 
@@ -125,7 +136,7 @@ impl<'a> Censor<'a> {
             return true;
         }
         let (readings, is_all) = formed(text, self.depth(text));
-        let is_in = |redaction: &Redaction| redaction.is_in(&readings, self.knowledge);
+        let is_in = |redaction: &Redaction| redaction.is_in(&readings, self.suspected());
         is_in(self.redaction) || is_in(&self.learned) || (!is_all && self.is_confided())
     }
 }
@@ -192,9 +203,10 @@ mod tests {
     fn shown(secret: &str, lines: &[&str]) -> [Vec<String>; 2] {
         let redaction = redaction(secret);
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        let (mut before, mut after) = (Censor::new(&redaction), Censor::new(&redaction));
+        let before = Censor::new(&redaction).shown(&lines);
+        let mut after = Censor::new(&redaction);
         after.confide();
-        [before.shown(&lines), after.shown(&lines)]
+        [before, after.shown(&lines)]
     }
 
     #[test]
@@ -275,6 +287,21 @@ mod tests {
         let mut censor = Censor::new(&nothing);
         censor.confide();
         assert_eq!(censor.shown(&["250 3mJr7AoUXx2Wqd1".to_owned()]), ["250 3mJr7AoUXx2Wqd1"]);
+    }
+
+    #[test]
+    fn the_server_beside_the_one_that_was_told_may_know_it() {
+        let (long, short) = (redaction("correct-horse-battery"), redaction("TLS"));
+        let (mut told, mut beside) = (Censor::new(&long), Censor::new(&long));
+        let part = "250-x-echo correct-horse".to_owned();
+        assert_eq!(beside.shown(std::slice::from_ref(&part)), [part.as_str()]);
+        told.confide();
+        assert_eq!(beside.shown(&[part, "250 STARTTLS".to_owned()]), [&format!("250-{WITHHELD}"), "250 STARTTLS"]);
+        // What is opaque there is no answer to the secret.
+        assert_eq!(beside.shown(&["250 3mJr7AoUXx2Wqd1".to_owned()]), ["250 3mJr7AoUXx2Wqd1"]);
+        let (mut told, mut beside) = (Censor::new(&short), Censor::new(&short));
+        told.confide();
+        assert_eq!(beside.shown(&["250 STARTTLS".to_owned()]), ["250 STARTTLS"]);
     }
 
     #[test]
