@@ -18,7 +18,7 @@ use hickory_resolver::proto::rr::RecordType;
 
 use super::{
     evaluate::{MOST_NAMES, Sender},
-    macros::{self, MacroString},
+    macros::MacroString,
     record::{Mechanism, Record, SyntaxError, is_spf},
 };
 use crate::{
@@ -315,7 +315,7 @@ impl Tree {
         if target.uses(open) {
             return None;
         }
-        macros::target(&target.expand(&self.sender.values(domain, "")))
+        target.target(&self.sender.values(domain, ""))
     }
 
     fn addresses(&self, name: &Name) -> Vec<(Name, RecordType)> {
