@@ -26,6 +26,9 @@ configuration, 3 nothing failed but something could not be found out";
 const SPF_EXIT_CODES: &str = "\
 Exit code: 0 pass, 1 fail, softfail, neutral, none or permerror, 2 bad usage, 3 temperror";
 
+/// The longest command that a server takes (Postfix's line_length_limit), in octets.
+const LONGEST_COMMAND: usize = 2048;
+
 /// Longer than any audit takes, and far from what a clock can carry.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -233,14 +236,14 @@ pub(crate) struct Choice {
     pub(crate) strict: bool,
 }
 
-/// Whom the client says it is. Nothing is refused: this is what strangers say.
+/// Whom the client says it is. Nothing is refused that a server may have heard: this is what strangers say.
 #[derive(Args)]
 pub(crate) struct Identity {
     /// The name in HELO or EHLO [default: the domain of --from]
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = in_a_command)]
     helo: Option<String>,
     /// The reverse-path (MAIL FROM); '' for the empty one of a bounce, which stands for postmaster at the HELO name
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, default_value = "")]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, default_value = "", value_parser = in_a_command)]
     pub(crate) from: String,
     /// Also ask the library mail-auth, and show where it differs
     #[arg(long)]
@@ -344,6 +347,15 @@ fn domain(text: &str) -> Result<Name, String> {
     match domain.is_mailable() {
         true => Ok(domain),
         false => Err("is no domain that mail can be sent from: expected letters, digits and hyphens".to_owned()),
+    }
+}
+
+/// What may stand in a command of SMTP: servers take longer ones than the 512 octets of RFC 5321 section 4.5.3.1.4, but no
+/// such.
+fn in_a_command(text: &str) -> Result<String, String> {
+    match text.len() {
+        ..=LONGEST_COMMAND => Ok(text.to_owned()),
+        octets => Err(format!("has {octets} octets, and no server takes a command of more than {LONGEST_COMMAND}")),
     }
 }
 

@@ -34,17 +34,34 @@ use crate::{
     output::Output,
 };
 
+/// How much of a complaint is shown, in octets.
+const LONGEST_COMPLAINT: usize = 1000;
+
 fn main() -> ExitCode {
     output::endure_limits();
     match cli::command(std::env::args_os()).and_then(run) {
         Ok(code) => code,
         Err(error) => {
-            let complaint = line(&format!("{error:#}"));
+            let complaint = readable(&line(&format!("{error:#}")));
             // Where stderr is closed there is nobody left to tell.
             let _ = writeln!(io::stderr(), "mail-preflight: {complaint}");
             ExitCode::from(2)
         }
     }
+}
+
+/// A complaint without its middle where that is longer than anybody reads: it begins with what is wrong, goes on with what was
+/// typed, and ends with what was expected.
+fn readable(complaint: &str) -> String {
+    if complaint.len() <= LONGEST_COMPLAINT {
+        return complaint.to_owned();
+    }
+    let (head, tail) = (
+        complaint.floor_char_boundary(LONGEST_COMPLAINT / 2),
+        complaint.ceil_char_boundary(complaint.len() - LONGEST_COMPLAINT / 2),
+    );
+    let part = |range: Option<&str>| range.unwrap_or_default().to_owned();
+    format!("{} … {}", part(complaint.get(..head)), part(complaint.get(tail..)))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

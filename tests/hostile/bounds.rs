@@ -6,6 +6,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     iter,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -325,6 +326,40 @@ fn a_record_of_thousands_of_terms_is_followed_a_little_way() {
         assert_eq!(status, "fail", "{term}");
         assert_eq!(told(&run, "spf.sender", DOMAIN, "permerror"), "fail", "{term}");
     }
+}
+
+/// Thousands of macros, each of which stands for two thousand octets: in the target of a term, and in what explains a fail.
+#[test]
+fn a_flood_of_macros_is_not_made() {
+    let resolver = resolver(|name, rtype| match (name, rtype) {
+        (DOMAIN, TXT) => {
+            let record = format!("v=spf1 exists:{}.{DOMAIN} exp=why.{DOMAIN} -all", "%{l}".repeat(15_000));
+            Some(records(TXT, [text(&record)]))
+        }
+        (_, TXT) => Some(records(TXT, [text(&"%{L}%{S}".repeat(7_500))])),
+        _ => Some(Vec::new()),
+    });
+    let (server, from) = (resolver.address.to_string(), format!("{}@{DOMAIN}", "a.".repeat(1_000)));
+    let seen =
+        run(&["spf", "192.0.2.1", "--from", &from, "--resolver", &server, "--format", "json", "--timeout", "20s"]);
+    assert_eq!(seen.code, Some(1), "{seen:?}");
+    let cost = (seen.wall, seen.peak, seen.stdout.len());
+    assert!(seen.wall < Duration::from_secs(30) && seen.peak < MOST_MEMORY && cost.2 < 1_000_000, "{cost:?}");
+    let explanation = seen.report()["explanation"].as_str().unwrap().len();
+    assert!((1..=2_048).contains(&explanation), "{explanation} octets");
+}
+
+/// Every address fails, and each fail is explained with all that the record has room for.
+#[test]
+fn fifty_fails_are_explained_by_thousands_of_macros() {
+    let run = bounded(&["--only", "spf.sender"], |name, rtype| match (name, rtype) {
+        (HOST, A) => Some(addresses(50)),
+        (DOMAIN, TXT) => Some(records(TXT, [text("v=spf1 exp=why.example.test -all")])),
+        ("why.example.test", TXT) => Some(records(TXT, [text(&"%{S}".repeat(15_000))])),
+        _ => None,
+    });
+    assert!(run.wall < Duration::from_secs(30), "{:?}", run.wall);
+    assert_eq!(told(&run, "spf.sender", DOMAIN, "fail (-all)"), "fail");
 }
 
 /// Every address is evaluated, and for the fix all of them again, once.

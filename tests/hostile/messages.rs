@@ -201,7 +201,7 @@ fn a_flood_of_signatures_is_cut_before_it_is_read() {
     }
     let message = format!("{message}{MESSAGE}{}", "A line of a body that is long. \n".repeat(65_000));
     let run = audited(KEY, &message, &["--timeout", "20s"]);
-    assert!(run.wall < Duration::from_secs(15), "{:?}", run.wall);
+    assert!(run.wall < Duration::from_secs(30), "{:?}", run.wall);
     assert!(run.peak < 400 << 20, "{} octets", run.peak);
     let said = run.finding("dkim.signature", "example.com");
     assert_eq!(said, ("warn".to_owned(), "2000 DKIM-Signature fields; the first 20 are judged".to_owned()));
@@ -243,7 +243,7 @@ fn floods_in_the_header_are_borne_or_refused() {
     ] {
         let run = audited(KEY, &message, &["--timeout", "20s"]);
         let is_small = run.stdout.len() < 100_000 && run.stderr.len() < 1_000;
-        if run.code != Some(code) || run.wall > Duration::from_secs(15) || run.peak > 400 << 20 || !is_small {
+        if run.code != Some(code) || run.wall > Duration::from_secs(30) || run.peak > 400 << 20 || !is_small {
             let said = run.stdout.get(..500).unwrap_or(&run.stdout);
             wrong.push(format!(
                 "{name}: {:?}, {:?}, {} octets, {} in the report: {} {said}",

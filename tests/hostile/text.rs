@@ -279,6 +279,33 @@ fn what_was_typed_is_one_line_of_text() {
     assert_clean("not UTF-8", &seen.stderr);
 }
 
+/// The longest argument that Linux passes has 128 KiB.
+#[test]
+fn a_word_as_long_as_it_gets_is_answered_at_once() {
+    let long = "x.".repeat(60_000);
+    let lines: [&[&str]; 11] = [
+        &[&long],
+        &["explain", &long],
+        &["help", &long],
+        &["demo", &long],
+        &["spf", &long],
+        &["spf", "192.0.2.1", "--from", &long],
+        &["spf", "192.0.2.1", "--helo", &long],
+        &["check", &long],
+        &["check", "m.test", "--only", &long],
+        &["check", "m.test", "--skip", &long],
+        &["check", "m.test", "--sasl-security-options", &long],
+    ];
+    for line in lines {
+        let seen = run(line);
+        let what = format!("{:?} in {:?}", &line[..line.len() - 1], seen.wall);
+        assert_eq!(seen.code, Some(2), "{what}");
+        assert!(seen.wall < Duration::from_secs(20), "{what}");
+        assert!(seen.stderr.len() < 2_000, "{what}: {} octets", seen.stderr.len());
+        assert_eq!(seen.stderr.lines().count(), 1, "{what}");
+    }
+}
+
 #[test]
 fn what_a_reply_is_explained_by_is_ours() {
     let seen = run(&["explain", &format!("550-5.7.26 {}", hostile("reply"))]);

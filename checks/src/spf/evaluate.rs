@@ -10,7 +10,7 @@ use syntax::{
     Name,
     address::Family,
     shell,
-    spf::macros::{MacroString, Values, target},
+    spf::macros::{MacroString, Values},
     spf::{Directive, Mechanism, Network, Prefixes, Qualifier, Record},
     text::beginning,
     text::line,
@@ -37,6 +37,10 @@ pub(crate) const MOST_NAMES: usize = 10;
 
 /// How much of an answer the trace shows, in octets.
 const LONGEST_ANSWER: usize = 2 * 1024;
+
+/// How much of an explanation is shown, in octets: a reply of SMTP has no room for more (RFC 5321 section 4.5.3.1.5), were it
+/// of four lines.
+const LONGEST_EXPLANATION: usize = 2 * 1024;
 
 /// How many terms the trace tells of.
 const MOST_STEPS: usize = 500;
@@ -451,14 +455,17 @@ impl Run<'_> {
     async fn target(&mut self, domain: Option<&MacroString>) -> Result<Option<Name>, Stop> {
         let Some(current) = self.frames.last().map(|frame| frame.domain.clone()) else { return Ok(None) };
         match domain {
-            Some(domain) => Ok(target(&self.expand(domain, &current).await?)),
+            Some(domain) => {
+                let validated = self.validated_for(domain, &current).await?;
+                Ok(domain.target(&self.sender.values(&current, &validated)))
+            }
             None => Ok(Some(current)),
         }
     }
 
-    async fn expand(&mut self, text: &MacroString, domain: &Name) -> Result<Vec<u8>, Stop> {
-        let validated = if text.uses(b"p") { self.validated_name(domain).await? } else { String::new() };
-        Ok(text.expand(&self.sender.values(domain, &validated)))
+    /// What `%{p}` stands for, if the text uses it.
+    async fn validated_for(&mut self, text: &MacroString, domain: &Name) -> Result<String, Stop> {
+        if text.uses(b"p") { self.validated_name(domain).await } else { Ok(String::new()) }
     }
 
     /// What `%{p}` stands for (section 7.3): the domain itself, a name below it, any other, or `unknown`.
@@ -501,12 +508,15 @@ impl Run<'_> {
     /// What the domain says about a fail (section 6.2). Whatever goes wrong with it, there is just no explanation.
     async fn explanation(&mut self) -> Option<String> {
         let frame = self.frames.last()?;
-        let (domain, exp) = (frame.domain.clone(), frame.record.exp.clone()?);
-        let name = target(&self.expand(&exp.target, &domain).await.ok()?)?;
+        let exp = frame.record.exp.clone()?;
+        let domain = frame.domain.clone();
+        let name = self.target(Some(&exp.target)).await.ok()??;
         let texts = self.reply(&name, RecordType::TXT).await.ok()?.texts();
         let [text] = texts.as_slice() else { return None };
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
-        let explanation = self.expand(&MacroString::explanation(text).ok()?, &domain).await.ok()?;
+        let explanation = MacroString::explanation(text).ok()?;
+        let validated = self.validated_for(&explanation, &domain).await.ok()?;
+        let explanation = explanation.start(&self.sender.values(&domain, &validated), LONGEST_EXPLANATION);
         let text = String::from_utf8(explanation).ok().filter(|text| text.is_ascii() && !text.is_empty());
         text.map(|text| line(&text))
     }

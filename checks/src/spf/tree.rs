@@ -18,8 +18,7 @@ use hickory_resolver::proto::rr::RecordType;
 use syntax::{
     Name,
     address::Family,
-    spf::macros::{self, MacroString},
-    spf::{Mechanism, Record, SyntaxError, is_spf},
+    spf::{Mechanism, Record, SyntaxError, is_spf, macros::MacroString},
 };
 
 use super::evaluate::{MOST_NAMES, Sender};
@@ -311,7 +310,7 @@ impl Tree {
         if target.uses(open) {
             return None;
         }
-        macros::target(&target.expand(&self.sender.values(domain, "")))
+        target.target(&self.sender.values(domain, ""))
     }
 
     fn addresses(&self, name: &Name) -> Vec<(Name, RecordType)> {

@@ -44,15 +44,18 @@ pub fn timestamp(time: SystemTime) -> String {
 }
 
 /// What a terminal does not show, or shows elsewhere: the characters that reorder (Unicode Standard Annex 9), that
-/// separate lines and paragraphs, that annotate, and all the others that Unicode has no glyph for
-/// (`Default_Ignorable_Code_Point`): zero-width, soft hyphen, byte order mark, fillers, variation selectors, tags.
+/// separate lines and paragraphs, that annotate, all the others that Unicode has no glyph for
+/// (`Default_Ignorable_Code_Point`): zero-width, soft hyphen, byte order mark, fillers, variation selectors, tags; what
+/// formats the characters after it (general category Cf), and the two glyphs that are blank, though not blanks.
 fn is_unseen(c: char) -> bool {
     matches!(
         c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{13440}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
@@ -66,6 +69,9 @@ mod tests {
         let bidi = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
         let unseen = "\u{2028}\u{2029}\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{ad}\u{fff9}\u{fffa}\u{fffb}\u{fe0f}";
         for c in controls.chain(bidi.chars()).chain(unseen.chars()).chain('\u{e0000}'..='\u{e007f}') {
+            assert_eq!(line(&format!("a{c}b")), format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+        for c in "\u{600}\u{6dd}\u{70f}\u{8e2}\u{2800}\u{110bd}\u{13430}\u{1d159}".chars() {
             assert_eq!(line(&format!("a{c}b")), format!("a\\u{{{:x}}}b", u32::from(c)));
         }
         let seen = "dé→ \u{a0}ünï 日本語 \\ \" ' \u{fffd} 🦀";

@@ -7,6 +7,9 @@ use std::{
 
 use crate::Name;
 
+/// The longest name that DNS carries, in octets of its text.
+const LONGEST_NAME: usize = 253;
+
 /// A `macro-string`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MacroString {
@@ -109,17 +112,45 @@ impl MacroString {
         self.parts.iter().any(|part| matches!(part, Part::Expand(expand) if letters.contains(&expand.letter)))
     }
 
-    /// The text with every macro replaced by its value.
-    pub fn expand(&self, values: &Values<'_>) -> Vec<u8> {
+    /// The text with every macro replaced by its value, up to so many octets: a record has room for thousands of macros, and
+    /// each value may be as long as a name.
+    pub fn start(&self, values: &Values<'_>, octets: usize) -> Vec<u8> {
         let mut text = Vec::new();
         for part in &self.parts {
-            match part {
-                Part::Literal(literal) => text.extend_from_slice(literal.as_bytes()),
-                Part::Escape(meaning) => text.extend_from_slice(meaning.as_bytes()),
-                Part::Expand(expand) => text.append(&mut expand.value(values)),
+            if text.len() >= octets {
+                break;
             }
+            text.append(&mut part.value(values));
         }
+        text.truncate(octets);
         text
+    }
+
+    /// The name that it means as a `domain-spec`, or `None` where DNS cannot carry it. What stands on the left of the last
+    /// 253 octets is dropped in any case, and not even expanded.
+    pub fn target(&self, values: &Values<'_>) -> Option<Name> {
+        let (mut kept, mut length) = (Vec::new(), 0);
+        for part in self.parts.iter().rev() {
+            // With the dot at the end, and one octet that shows that there is more.
+            if length > LONGEST_NAME + 1 {
+                break;
+            }
+            let value = part.value(values);
+            length += value.len();
+            kept.push(value);
+        }
+        kept.reverse();
+        target(&kept.concat())
+    }
+}
+
+impl Part {
+    fn value(&self, values: &Values<'_>) -> Vec<u8> {
+        match self {
+            Self::Literal(literal) => literal.as_bytes().to_vec(),
+            Self::Escape(meaning) => meaning.as_bytes().to_vec(),
+            Self::Expand(expand) => expand.value(values),
+        }
     }
 }
 
@@ -238,9 +269,9 @@ fn escaped(text: &[u8]) -> Vec<u8> {
 
 /// The name that an expanded `domain-spec` means; labels are taken off the left until it is short enough
 /// (section 7.3). `None` where DNS cannot carry it.
-pub fn target(expanded: &[u8]) -> Option<Name> {
+fn target(expanded: &[u8]) -> Option<Name> {
     let mut text = expanded.strip_suffix(b".").unwrap_or(expanded);
-    while text.len() > 253 {
+    while text.len() > LONGEST_NAME {
         let dot = text.iter().position(|octet| *octet == b'.')?;
         text = text.get(dot + 1..)?;
     }
@@ -289,9 +320,30 @@ mod tests {
             ("%%%_%-%{S}", v4, "% %20strong-bad%40email.example.com"),
         ] {
             let parsed = MacroString::parse(text).unwrap();
-            let value = String::from_utf8(parsed.expand(&values)).unwrap();
+            let value = String::from_utf8(parsed.start(&values, 1000)).unwrap();
             assert!(value.eq_ignore_ascii_case(expanded), "{text}: {value}");
         }
+    }
+
+    #[test]
+    fn what_is_dropped_is_not_made() {
+        let domain = ["abcdefghi"; 25].join(".").parse().unwrap();
+        let values = Values {
+            local_part: b"postmaster",
+            sender_domain: b"example.com",
+            domain: &domain,
+            ip: "192.0.2.3".parse().unwrap(),
+            helo: b"example.com",
+            validated: "unknown",
+            now: UNIX_EPOCH,
+        };
+        for text in
+            ["%{d}.%{d}.", "%{d1}.%{d}", "%{i}.%{d}.%{s}.%{d}.%{l}", "x%{d}y%{d}", "%{d}.a.example", "a.%%.%_.b"]
+        {
+            let parsed = MacroString::parse(text).unwrap();
+            assert_eq!(parsed.target(&values), target(&parsed.start(&values, usize::MAX)), "{text}");
+        }
+        assert_eq!(MacroString::parse(&"%{s}".repeat(16_000)).unwrap().start(&values, 2000).len(), 2000);
     }
 
     #[test]
