@@ -12,6 +12,8 @@ mod villain;
 
 #[path = "hostile/bounds.rs"]
 mod bounds;
+#[path = "hostile/dialogue.rs"]
+mod dialogue;
 #[path = "hostile/files.rs"]
 mod files;
 #[path = "hostile/logins.rs"]
