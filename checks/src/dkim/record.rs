@@ -1,11 +1,16 @@
 //! The tags of a DKIM key record (RFC 6376 section 3.6.1), and every mistake in them with its position.
 
+use syntax::text::shortened;
+
 use std::fmt;
 
 use crate::Status;
 
 /// What a key record may say. `n=` is a note for people.
 const KNOWN: [&str; 7] = ["v", "h", "k", "n", "p", "s", "t"];
+
+/// How much of a tag is shown, in characters.
+const LONGEST_SHOWN: usize = 40;
 
 /// Nobody means more; what strangers publish can be long.
 const MOST_TAGS: usize = 64;
@@ -128,7 +133,7 @@ impl Record {
             let is_quote = spec.trim_matches('"').is_empty();
             let what = match is_quote {
                 true => "a quote: the record was pasted with its quotes".to_owned(),
-                false => format!("{:?} is no tag=value", shortened(spec)),
+                false => format!("{:?} is no tag=value", shortened(spec, LONGEST_SHOWN)),
             };
             self.wrong(start, what);
             return None;
@@ -140,7 +145,7 @@ impl Record {
             name = quoted.trim_start();
         }
         if !is_tag_name(name) {
-            self.wrong(start, format!("{:?} is no tag name", shortened(name)));
+            self.wrong(start, format!("{:?} is no tag name", shortened(name, LONGEST_SHOWN)));
             return None;
         }
         let end = merged(name, value);
@@ -180,7 +185,7 @@ impl Record {
             }
             return;
         };
-        let shown = shortened(&version.value);
+        let shown = shortened(&version.value, LONGEST_SHOWN);
         if version.value != "DKIM1" && version.value.eq_ignore_ascii_case("DKIM1") {
             self.wrong(version.position, format!("v={shown} is not v=DKIM1: capitals matter"));
         } else if version.value != "DKIM1" {
@@ -208,7 +213,10 @@ impl Record {
                     let hint = meant.map(|known| format!(": {known}= is meant, capitals matter")).unwrap_or_default();
                     self.odd(
                         position,
-                        format!("{}= is no tag of a key record, verifiers ignore it{hint}", shortened(other)),
+                        format!(
+                            "{}= is no tag of a key record, verifiers ignore it{hint}",
+                            shortened(other, LONGEST_SHOWN)
+                        ),
                     );
                 }
             }
@@ -236,13 +244,6 @@ fn merged(name: &str, value: &str) -> Option<usize> {
 
 fn is_tag_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! What the relay offers before TLS and under it, and who in between has written over it.
 
+use syntax::text::shortened;
+
 use super::session;
 use crate::{
     Abstain, Context, Finding, Fix, TlsLevel,
     net::smtp::{Dialogue, Reply, Stage},
     relay::{every, evidence, unused},
 };
+
+/// How much of a line is shown, in characters.
+const LONGEST_SHOWN: usize = 40;
 
 pub(super) async fn capabilities(cx: &Context) -> Result<Vec<Finding>, Abstain> {
     every(cx, |dialogue| {
@@ -64,7 +69,7 @@ fn is_starred(text: &str) -> bool {
 }
 
 fn in_between(before: &Reply, masked: &[String]) -> Finding {
-    let what = masked.iter().map(|line| shortened(line)).collect::<Vec<_>>().join(", ");
+    let what = masked.iter().map(|line| shortened(line, LONGEST_SHOWN)).collect::<Vec<_>>().join(", ");
     let hidden = if before.offers("STARTTLS") { "" } else { "; STARTTLS may be what it hides" };
     Finding::warn(format!("a firewall in between writes over what the relay says: {what}{hidden}"))
         .fact("masked", masked.to_vec())
@@ -73,14 +78,6 @@ fn in_between(before: &Reply, masked: &[String]) -> Finding {
              inspect esmtp, or allow-tls in its policy)"
                 .to_owned(),
         ))
-}
-
-fn shortened(line: &str) -> String {
-    const LONGEST: usize = 40;
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", line.split_at(end).0),
-        None => line.to_owned(),
-    }
 }
 
 /// Each keyword once, in upper case (RFC 5321 section 2.4).

@@ -1,5 +1,7 @@
 //! Tag lists, `v=DKIM1; k=rsa; p=…` (RFC 6376 section 3.2), with the position of whatever is wrong.
 
+use crate::text;
+
 use std::collections::HashSet;
 
 /// A parsed list.
@@ -96,11 +98,7 @@ fn is_tag_name(name: &str) -> bool {
 
 /// As much of a text as one can read.
 pub fn shortened(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    text::shortened(text.trim(), 40)
 }
 
 #[cfg(test)]

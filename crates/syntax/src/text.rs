@@ -25,6 +25,14 @@ pub fn beginning(text: &str, octets: usize) -> &str {
     text.get(..text.floor_char_boundary(octets)).unwrap_or_default()
 }
 
+/// As much of a text as one can read: its first `longest` characters, and a mark that there are more.
+pub fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A number with commas between the thousands.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();

@@ -14,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime},
     server::ParsedCertificate,
 };
-use syntax::text::line;
+use syntax::text::{line, shortened};
 use x509_parser::{
     error::X509Error,
     extensions::{GeneralSubtree, ParsedExtension},
@@ -24,6 +24,9 @@ use x509_parser::{
 };
 
 use super::{Anchors, Fault, Names, moment, parsed};
+
+/// How much of a name is shown, in characters: names are as long as their owners like.
+const LONGEST_SHOWN: usize = 200;
 
 /// Postfix's `smtp_tls_scert_verifydepth`, 9, and the server's own certificate.
 pub(super) const LONGEST_PATH: usize = 10;
@@ -161,7 +164,7 @@ impl<'a> Link<'a> {
             ParsedExtension::AuthorityInfoAccess(access) => {
                 access.accessdescs.iter().find_map(|description| match &description.access_location {
                     GeneralName::URI(url) if description.access_method.to_id_string() == CA_ISSUERS => {
-                        Some(shortened(url))
+                        Some(shortened(url, LONGEST_SHOWN))
                     }
                     _ => None,
                 })
@@ -347,16 +350,7 @@ fn unknown_extension(link: &Link<'_>) -> Option<Fault> {
 /// A distinguished name in a sentence.
 pub(super) fn shown(name: &X509Name<'_>) -> String {
     let text = line(&name.to_string());
-    if text.is_empty() { "(no name)".to_owned() } else { shortened(&text) }
-}
-
-/// Names are as long as their owners like.
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 200;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", text.split_at(end).0),
-        None => text.to_owned(),
-    }
+    if text.is_empty() { "(no name)".to_owned() } else { shortened(&text, LONGEST_SHOWN) }
 }
 
 #[cfg(test)]

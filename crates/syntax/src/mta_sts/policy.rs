@@ -2,7 +2,10 @@
 
 use std::{fmt, ops::ControlFlow};
 
-use crate::Name;
+use crate::{Name, text::shortened};
+
+/// How much of a line is shown, in characters.
+const LONGEST_SHOWN: usize = 40;
 
 /// A policy that senders can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +135,11 @@ impl Reader {
             self.odd.push(Remark { line, what: "empty, where RFC 8461 has no empty lines".to_owned() });
             return Ok(());
         }
-        let (key, value) = text.split_once(':').ok_or_else(|| format!("{:?} is no key: value", shortened(text)))?;
+        let (key, value) =
+            text.split_once(':').ok_or_else(|| format!("{:?} is no key: value", shortened(text, LONGEST_SHOWN)))?;
         let value = value.trim_matches(blank);
         if !is_key(key) {
-            return Err(format!("{:?} is no key", shortened(key)));
+            return Err(format!("{:?} is no key", shortened(key, LONGEST_SHOWN)));
         }
         if value.is_empty() {
             return Err(format!("{key} has no value"));
@@ -148,7 +152,7 @@ impl Reader {
             "mode" => &mut self.mode,
             "max_age" => &mut self.max_age,
             "mx" => {
-                is_pattern(value).map_err(|why| format!("mx: {:?} {why}", shortened(value)))?;
+                is_pattern(value).map_err(|why| format!("mx: {:?} {why}", shortened(value, LONGEST_SHOWN)))?;
                 self.patterns.push(value.to_ascii_lowercase());
                 return Ok(());
             }
@@ -165,12 +169,14 @@ impl Reader {
         }
         *known = Some(value.to_owned());
         match key {
-            "version" if value != "STSv1" => Err(format!("version is {:?}, not STSv1", shortened(value))),
+            "version" if value != "STSv1" => {
+                Err(format!("version is {:?}, not STSv1", shortened(value, LONGEST_SHOWN)))
+            }
             "mode" if Mode::from_word(value).is_none() => {
-                Err(format!("mode is {:?}, not enforce, testing or none", shortened(value)))
+                Err(format!("mode is {:?}, not enforce, testing or none", shortened(value, LONGEST_SHOWN)))
             }
             "max_age" if !is_max_age(value) => {
-                Err(format!("max_age is {:?}, not a number of seconds", shortened(value)))
+                Err(format!("max_age is {:?}, not a number of seconds", shortened(value, LONGEST_SHOWN)))
             }
             _ => Ok(()),
         }
@@ -248,13 +254,6 @@ fn is_pattern(value: &str) -> Result<(), String> {
         Err("is no host name".to_owned())
     } else {
         Ok(())
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 
